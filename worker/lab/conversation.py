@@ -1,0 +1,112 @@
+"""The script of a call: what the caller says, which tools the stand-in LLM then calls, and what it answers.
+
+One TOML file serves all three who need it: the caller (what to say and when), the stand-in LLM (what to answer) and both
+recognisers (the grammar of phrases to expect).
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from worker import errors
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the stand-in LLM calls before it answers; `arguments` is what a real model would send, as JSON."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One turn of each side.
+
+    `interrupts_after_seconds` makes the caller speak this long after the agent's previous answer became audible, instead of
+    waiting for its end.
+    """
+
+    caller: str
+    agent: str
+    tools: tuple[ToolCall, ...] = ()
+    interrupts_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that agent opens with."""
+
+    agent: str
+    greeting: str
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def caller_phrases(self) -> tuple[str, ...]:
+        """Every sentence that the caller may say: what the agent's recogniser listens for."""
+        return tuple(s for exchange in self.exchanges for s in sentences(exchange.caller))
+
+    @property
+    def agent_phrases(self) -> tuple[str, ...]:
+        """Every sentence that the agent may say: what the caller listens for."""
+        spoken = (self.greeting, *(exchange.agent for exchange in self.exchanges))
+        return tuple(s for text in spoken for s in sentences(text))
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a text, in order, with their punctuation."""
+    return tuple(s.strip() for s in SENTENCE_END.split(text) if s.strip())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text as a recogniser knows them: lower case, apostrophes kept, no other punctuation."""
+    return tuple(re.findall(r"[a-z]+(?:'[a-z]+)?", text.lower()))
+
+
+def load(name_or_path: str) -> Conversation:
+    """A conversation that ships with voicefleet (by its name) or one of yours (by the path of its TOML file).
+
+    :raises UsageError: if there is no such file, or it is not a conversation.
+    """
+    path = Path(name_or_path)
+    shipped = resources.files(__package__) / "conversations" / f"{name_or_path}.toml"
+    source = path if path.suffix == ".toml" else shipped
+    try:
+        return parse(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise errors.UsageError(
+            f"there is no conversation {name_or_path!r}",
+            fix=f"give the path of a .toml file, or one of: {', '.join(shipped_names())}",
+        ) from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise errors.UsageError(
+            f"{name_or_path} is not a conversation: {error!r}",
+            fix="see worker/lab/conversations/assistant.toml for the form",
+        ) from error
+
+
+def parse(text: str) -> Conversation:
+    """A conversation from the text of its TOML file."""
+    document = tomllib.loads(text)
+    return Conversation(
+        agent=document["agent"],
+        greeting=document["greeting"],
+        exchanges=tuple(_exchange(table) for table in document["exchange"]),
+    )
+
+
+def shipped_names() -> tuple[str, ...]:
+    folder = resources.files(__package__) / "conversations"
+    return tuple(
+        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    )
+
+
+def _exchange(table: dict[str, Any]) -> Exchange:
+    tools = tuple(ToolCall(t["name"], t.get("arguments", {})) for t in table.get("tools", ()))
+    return Exchange(table["caller"], table["agent"], tools, table.get("interrupts_after_seconds"))
