@@ -18,7 +18,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How every `python -m worker` verb ends; 64 to 78 follow BSD's sysexits.h where it has a word for the cause."""
+    """How every `python -m worker` verb ends; 64 to 78 follow BSD's sysexits.h where it has a word."""
 
     OK = 0
     UNEXPECTED = 1
@@ -53,7 +53,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
 
 
 class VoicefleetError(Exception):
-    """What happened (with the value), what was expected, and the fix: a sentence that says what to do next."""
+    """What happened (with the value) and what was expected; `fix` says what to do next."""
 
     exit_code = ExitCode.UNEXPECTED
 
@@ -67,7 +67,7 @@ class VoicefleetError(Exception):
 
 
 def _rebuild(kind: type[VoicefleetError], problem: str, fix: str) -> VoicefleetError:
-    """Errors cross the process boundary by pickle, which would otherwise drop the keyword-only fix."""
+    """Errors cross the process boundary by pickle, which would drop the keyword-only fix."""
     return kind(problem, fix=fix)
 
 

@@ -1,0 +1,46 @@
+"""A LiveKit session whose STT, LLM, TTS, VAD and turn detection are chosen by settings.
+
+This is the one call an agent file makes to be independent of who provides what:
+`session.build(ctx.proc)`.
+"""
+
+from typing import Any, TypeVar
+
+from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
+
+from worker import settings as settings_module
+from worker.providers import llm, stt, tts, turns
+from worker.settings import Settings
+
+# Where prewarm leaves what it has loaded, in LiveKit's `JobProcess.userdata`. The key for the VAD
+# is the one that LiveKit's documentation uses, so that either side finds the other's.
+SETTINGS = "worker.settings"
+VAD = "vad"
+
+Userdata = TypeVar("Userdata")
+
+
+def build(
+    process: JobProcess, *, userdata: NotGivenOr[Userdata] = NOT_GIVEN, **options: Any
+) -> AgentSession[Userdata]:
+    """A session for one call; `options` go to `AgentSession` and win over what is chosen here.
+
+    In a process that voicefleet has warmed the settings and the VAD are there already; anywhere
+    else they are loaded now, so the agent file runs under LiveKit alone too.
+
+    :raises SettingsError: if a setting or a key is missing or wrong.
+    """
+    settings: Settings = process.userdata.get(SETTINGS) or settings_module.load()
+    voice_activity = process.userdata.get(VAD) or turns.load_vad(settings.providers)
+    chosen: dict[str, Any] = {
+        "stt": stt.build(settings.providers, voice_activity),
+        "llm": llm.build(settings.providers),
+        "tts": tts.build(settings.providers),
+        "vad": voice_activity,
+        "turn_handling": {
+            "turn_detection": turns.detection(settings.providers),
+            # The adaptive mode asks LiveKit Cloud; this one works everywhere.
+            "interruption": {"mode": "vad"},
+        },
+    }
+    return AgentSession(userdata=userdata, **(chosen | options))

@@ -1,0 +1,60 @@
+"""Whose turn it is: voice activity (VAD) and the end of the caller's turn.
+
+LiveKit's own models run from its wheel; `english` and `multilingual` are those of the turn-detector
+plugin, which run in one inference process per pod and whose weights must be on disk.
+"""
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+from livekit.agents import inference, vad
+from livekit.agents.voice.turn import TurnDetectionMode
+
+from worker.settings import Providers
+
+# The version of LiveKit's turn detector that runs in this process; the unnamed default asks
+# LiveKit Cloud when LIVEKIT_DEV_MODE is set (livekit-agents 1.8.9, inference/eot/detector.py).
+LOCAL_TURN_DETECTOR = "v1-mini"
+
+PLUGIN_DETECTORS = {
+    "english": ("livekit.plugins.turn_detector.english", "EnglishModel"),
+    "multilingual": ("livekit.plugins.turn_detector.multilingual", "MultilingualModel"),
+}
+
+
+def load_vad(settings: Providers) -> vad.VAD:
+    """The VAD of `WORKER_VAD`. Loading is slow only the first time in a process tree."""
+    if settings.vad == "silero":
+        from livekit.plugins import silero
+
+        return silero.VAD.load()
+    return inference.VAD()
+
+
+def register(settings: Providers) -> None:
+    """Import the turn-detector plugin if it is chosen, so that the pod starts its inference
+    process. Must run in the parent's main thread before the worker starts.
+    """
+    if settings.turn_detection in PLUGIN_DETECTORS:
+        _import_plugin(PLUGIN_DETECTORS[settings.turn_detection][0])
+
+
+def detection(settings: Providers) -> TurnDetectionMode:
+    """How the session decides that the caller has finished. Call it inside a job."""
+    match settings.turn_detection:
+        case "vad" | "stt" as mode:
+            return mode
+        case "livekit":
+            return inference.TurnDetector(version=LOCAL_TURN_DETECTOR)
+        case plugin:
+            module, name = PLUGIN_DETECTORS[plugin]
+            detector: TurnDetectionMode = getattr(_import_plugin(module), name)()
+            return detector
+
+
+def _import_plugin(module: str) -> Any:
+    # The plugin warns that it is deprecated on every import; whoever sets it has chosen it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return import_module(module)
