@@ -8,7 +8,7 @@ from the fields below, so a field's description is the manual.
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -300,6 +300,15 @@ def load(env_file: Path | str | None = ".env") -> Settings:
     if violations:
         raise errors.SettingsError(violations)
     return Settings(**loaded)
+
+
+def for_development(settings: Settings) -> Settings:
+    """The same settings in LiveKit's dev mode: readable logs, a free port, one warm process."""
+    return replace(
+        settings,
+        pod=settings.pod.model_copy(update={"http_port": 0, "warm_processes": 1}),
+        logs=settings.logs.model_copy(update={"format": "text", "level": "DEBUG"}),
+    )
 
 
 def environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The keys of providers: which of them the chosen chains need, and the error where one is missing."""
+"""The keys of providers: which the chosen chains need, and the error where one is missing."""
 
 from pydantic import SecretStr
 

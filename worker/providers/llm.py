@@ -1,5 +1,7 @@
 """Who thinks: the LLM, one model or a chain in which the next takes over where one fails."""
 
+from typing import Any
+
 from livekit.agents import llm
 from livekit.plugins import openai
 
@@ -7,7 +9,7 @@ from worker.providers import keys
 from worker.settings import Model, Providers
 
 
-def build(settings: Providers) -> llm.LLM:
+def build(settings: Providers) -> llm.LLM[Any]:
     """The LLM of `WORKER_LLM`.
 
     :raises SettingsError: if the key is missing.
@@ -16,7 +18,7 @@ def build(settings: Providers) -> llm.LLM:
     return links[0] if len(links) == 1 else llm.FallbackAdapter(links)
 
 
-def _openai(settings: Providers, model: Model) -> llm.LLM:
+def _openai(settings: Providers, model: Model) -> llm.LLM[Any]:
     return openai.LLM(
         model=model.model or "gpt-4.1-mini",
         api_key=keys.required(settings.llm_api_key or settings.openai_api_key, "OPENAI_API_KEY"),

@@ -1,6 +1,7 @@
-"""Who hears: speech-to-text, one plugin or a chain in which the next takes over where one fails."""
+"""Who hears: speech-to-text, one plugin or a chain where the next takes over from one failing."""
 
 from collections.abc import Callable
+from typing import Any
 
 from livekit.agents import stt, vad
 from livekit.plugins import deepgram, openai
@@ -9,7 +10,7 @@ from worker.providers import keys
 from worker.settings import Model, Providers
 
 
-def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT:
+def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT[Any]:
     """The STT of `WORKER_STT`; the VAD cuts utterances for plugins that cannot stream.
 
     :raises SettingsError: if a key that the chain needs is missing.
@@ -18,7 +19,7 @@ def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT:
     return links[0] if len(links) == 1 else stt.FallbackAdapter(links, vad=voice_activity)
 
 
-def _deepgram(settings: Providers, model: Model) -> stt.STT:
+def _deepgram(settings: Providers, model: Model) -> stt.STT[Any]:
     return deepgram.STT(
         model=model.model or "nova-3",
         language=settings.language,
@@ -27,7 +28,7 @@ def _deepgram(settings: Providers, model: Model) -> stt.STT:
     )
 
 
-def _openai(settings: Providers, model: Model) -> stt.STT:
+def _openai(settings: Providers, model: Model) -> stt.STT[Any]:
     return openai.STT(
         model=model.model or "gpt-4o-mini-transcribe",
         language=settings.language,
@@ -36,7 +37,7 @@ def _openai(settings: Providers, model: Model) -> stt.STT:
     )
 
 
-BUILDERS: dict[str, Callable[[Providers, Model], stt.STT]] = {
+BUILDERS: dict[str, Callable[[Providers, Model], stt.STT[Any]]] = {
     "deepgram": _deepgram,
     "openai": _openai,
 }

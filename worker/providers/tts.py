@@ -1,15 +1,17 @@
-"""Who speaks: text-to-speech, one plugin or a chain in which the next takes over where one fails."""
+"""Who speaks: text-to-speech, one plugin or a chain where the next takes over from one failing."""
 
 from collections.abc import Callable
+from typing import Any
 
 from livekit.agents import tts
 from livekit.plugins import cartesia, openai
+from livekit.plugins.cartesia.models import TTSDefaultVoiceId
 
 from worker.providers import keys
 from worker.settings import Model, Providers
 
 
-def build(settings: Providers) -> tts.TTS:
+def build(settings: Providers) -> tts.TTS[Any]:
     """The TTS of `WORKER_TTS`.
 
     :raises SettingsError: if a key that the chain needs is missing.
@@ -18,19 +20,18 @@ def build(settings: Providers) -> tts.TTS:
     return links[0] if len(links) == 1 else tts.FallbackAdapter(links)
 
 
-def _cartesia(settings: Providers, model: Model) -> tts.TTS:
+def _cartesia(settings: Providers, model: Model) -> tts.TTS[Any]:
     key = keys.required(settings.cartesia_api_key, "CARTESIA_API_KEY")
-    voice = {"voice": model.voice} if model.voice else {}
     return cartesia.TTS(
         model=model.model or "sonic-3",
+        voice=model.voice or TTSDefaultVoiceId,
         language=settings.language,
         api_key=key,
         base_url=settings.cartesia_url,
-        **voice,
     )
 
 
-def _openai(settings: Providers, model: Model) -> tts.TTS:
+def _openai(settings: Providers, model: Model) -> tts.TTS[Any]:
     return openai.TTS(
         model=model.model or "gpt-4o-mini-tts",
         voice=model.voice or "ash",
@@ -39,7 +40,7 @@ def _openai(settings: Providers, model: Model) -> tts.TTS:
     )
 
 
-BUILDERS: dict[str, Callable[[Providers, Model], tts.TTS]] = {
+BUILDERS: dict[str, Callable[[Providers, Model], tts.TTS[Any]]] = {
     "cartesia": _cartesia,
     "openai": _openai,
 }

@@ -6,17 +6,19 @@ plugin, which run in one inference process per pod and whose weights must be on 
 
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from livekit.agents import inference, vad
+from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.voice.turn import TurnDetectionMode
 
 from worker.settings import Providers
 
 # The version of LiveKit's turn detector that runs in this process; the unnamed default asks
 # LiveKit Cloud when LIVEKIT_DEV_MODE is set (livekit-agents 1.8.9, inference/eot/detector.py).
-LOCAL_TURN_DETECTOR = "v1-mini"
+LOCAL_TURN_DETECTOR: Final = "v1-mini"
 
+# The plugin's two detectors; its package registers the runners of both when it is imported.
 PLUGIN_DETECTORS = {
     "english": ("livekit.plugins.turn_detector.english", "EnglishModel"),
     "multilingual": ("livekit.plugins.turn_detector.multilingual", "MultilingualModel"),
@@ -38,6 +40,17 @@ def register(settings: Providers) -> None:
     """
     if settings.turn_detection in PLUGIN_DETECTORS:
         _import_plugin(PLUGIN_DETECTORS[settings.turn_detection][0])
+
+
+def runner(kind: str) -> _InferenceRunner:
+    """What runs the plugin's model, as the inference process makes it; not yet initialised."""
+    module, _ = PLUGIN_DETECTORS[kind]
+    _import_plugin(module)
+    method = {
+        "english": "lk_end_of_utterance_en",
+        "multilingual": "lk_end_of_utterance_multilingual",
+    }
+    return _InferenceRunner.registered_runners[method[kind]]()
 
 
 def detection(settings: Providers) -> TurnDetectionMode:

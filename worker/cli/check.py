@@ -1,0 +1,89 @@
+"""`check`: the preflight. Everything a start needs, a line each, with the fix where one fails."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+
+import typer
+
+from worker import errors
+from worker import settings as settings_module
+from worker.errors import ExitCode, VoicefleetError
+from worker.job import agent_file
+from worker.providers import model_files
+from worker.providers import reach as provider_reach
+from worker.server import reach as livekit_reach
+from worker.server.run import port_taken
+from worker.settings import Settings
+
+Check = tuple[str, Callable[[], str | None]]
+
+
+def check() -> int:
+    """Check settings, agent file, port, models, LiveKit and every provider, and say each fix."""
+    settings = settings_module.load()
+    typer.echo("ok    settings")
+    failures = [code for step in steps(settings) if (code := _try(*step)) is not ExitCode.OK]
+    if failures:
+        return failures[0]
+    typer.echo("all is well: `python -m worker start` will serve")
+    return ExitCode.OK
+
+
+def steps(settings: Settings) -> Iterator[Check]:
+    """What is checked, in the order of a start."""
+    yield "agent file", partial(_agent_file, settings)
+    yield "health port", partial(_port, settings)
+    for name, loader in model_files.checks(settings.providers):
+        yield name, partial(model_files.load, name, loader)
+    yield "LiveKit", partial(_livekit, settings)
+    for name, probe in provider_reach.chosen(settings.providers).items():
+        yield name, partial(_provider, name, probe, settings)
+
+
+def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
+    """Run one check and print its line; a failure prints what happened and its fix."""
+    try:
+        detail = step()
+    except errors.SettingsError as error:
+        for problem, fix in error.violations:
+            typer.echo(f"FAIL  {name}\nerror: {problem}\nfix: {fix}", err=True)
+        return error.exit_code
+    except VoicefleetError as error:
+        typer.echo(f"FAIL  {name}\nerror: {error.problem}\nfix: {error.fix}", err=True)
+        return error.exit_code
+    typer.echo(f"ok    {name}{f': {detail}' if detail else ''}")
+    return ExitCode.OK
+
+
+def _agent_file(settings: Settings) -> str:
+    hosted = agent_file.load(settings.agent.file)
+    name = settings.agent.name or hosted.agent_name
+    return (
+        f"{settings.agent.file}, dispatched as {name!r}"
+        if name
+        else (f"{settings.agent.file}, without a name: LiveKit gives it every new room")
+    )
+
+
+def _port(settings: Settings) -> str:
+    host, port = settings.pod.http_host, settings.pod.http_port
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise port_taken(settings) from error
+    return f"{host}:{port}"
+
+
+def _livekit(settings: Settings) -> str | None:
+    settings.require("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    asyncio.run(livekit_reach.check(settings.livekit))
+    return settings.livekit.url
+
+
+def _provider(name: str, probe: provider_reach.Probe, settings: Settings) -> None:
+    asyncio.run(provider_reach.check(name, probe, settings.providers))

@@ -1,0 +1,42 @@
+"""`start`: run the worker in production."""
+
+import asyncio
+import logging
+
+from worker import settings as settings_module
+from worker.job import agent_file
+from worker.job.agent_file import AgentFile
+from worker.providers import keys
+from worker.server import run, wiring
+from worker.settings import Settings
+from worker.telemetry import logs
+
+logger = logging.getLogger(__name__)
+
+
+def start() -> None:
+    """Serve calls until told to stop, then let every call end."""
+    settings = settings_module.load()
+    serve(settings, devmode=False)
+
+
+def serve(settings: Settings, *, devmode: bool) -> None:
+    """Load what `start` and `dev` need, complain about all of it at once, and serve."""
+    settings.require("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    logs.configure(settings.logs)
+    hosted = agent_file.load(settings.agent.file)
+    if hosted.uses_our_providers:
+        settings.require(*keys.needed(settings.providers))
+    _say_who(settings, hosted)
+    server = wiring.build(settings, hosted)
+    asyncio.run(run.run(server, settings, devmode=devmode))
+
+
+def _say_who(settings: Settings, hosted: AgentFile) -> None:
+    name = settings.agent.name or hosted.agent_name
+    logger.info("hosting agent file", extra={"file": hosted.source, "agent_name": name})
+    if not name:
+        logger.warning(
+            "the agent has no name, so LiveKit gives it every new room of the project",
+            extra={"fix": "set WORKER_AGENT_NAME, or agent_name in the agent file"},
+        )

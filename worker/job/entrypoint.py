@@ -1,0 +1,28 @@
+"""The call itself: what LiveKit runs in a warm process when a job comes. The agent file decides."""
+
+import inspect
+
+from livekit.agents import JobContext
+
+from worker.job.agent_file import AgentFile
+from worker.job.prewarm import AGENT_FILE
+
+
+async def answer(ctx: JobContext) -> None:
+    """Run the agent file's entrypoint."""
+    await _hosted(ctx).entrypoint(ctx)
+
+
+async def end(ctx: JobContext) -> None:
+    """Run the agent file's session-end handler; only registered where the file has one."""
+    handler = _hosted(ctx).on_session_end
+    if handler is None:
+        return
+    result = handler(ctx)
+    if inspect.isawaitable(result):
+        await result
+
+
+def _hosted(ctx: JobContext) -> AgentFile:
+    hosted: AgentFile = ctx.proc.userdata[AGENT_FILE]
+    return hosted

@@ -1,0 +1,28 @@
+"""What a job process loads before a call comes, so that no caller waits for it.
+
+Runs once in each process, as LiveKit's `setup_fnc`. LiveKit's own VAD and turn detector are
+already in memory, loaded once in the forkserver and shared by fork (livekit-agents 1.8.9,
+ipc/_preload.py, and `worker.job.preload`); what is left is per process by nature.
+"""
+
+from livekit.agents import JobProcess
+
+from worker.job import agent_file, preload
+from worker.providers import session
+from worker.settings import Settings
+
+# Where the entrypoint finds the agent file that prewarm has imported.
+AGENT_FILE = "worker.agent_file"
+
+
+def prewarm(process: JobProcess, *, settings: Settings) -> None:
+    """Leave settings, VAD and agent file in `process.userdata`, then run the file's own setup.
+
+    :raises AgentFileError: as `agent_file.load`; the process is then replaced by another.
+    """
+    process.userdata[session.SETTINGS] = settings
+    process.userdata[session.VAD] = preload.vad(settings.providers)
+    hosted = agent_file.load(settings.agent.file)
+    process.userdata[AGENT_FILE] = hosted
+    if hosted.setup is not None:
+        hosted.setup(process)

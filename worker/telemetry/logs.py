@@ -1,0 +1,14 @@
+"""How log records leave the process: JSON lines for machines, readable ones for a terminal.
+
+Jobs send their records to the parent (livekit-agents 1.8.9, ipc/log_queue.py), so one set-up here
+serves both.
+"""
+
+from livekit.agents.cli.log import setup_logging
+
+from worker.settings import Logs
+
+
+def configure(logs: Logs) -> None:
+    """Send every record at or above the level to standard output, in the chosen format."""
+    setup_logging(logs.level, devmode=logs.format == "text", console=False)
