@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from worker import errors
+from worker.cli import extras
 from worker.errors import EXIT_CODE_MEANINGS, ExitCode
 
 HELP = "Host a LiveKit voice agent so that no call is lost."
@@ -35,6 +36,9 @@ VERBS = {
     "bench": "Ten calls one after the other, and where the time goes.",
 }
 
+# These talk and listen, for which an installation without the lab has neither voice nor ears.
+LAB_VERBS = {"demo", "call", "bench"}
+
 
 def build(verb: str | None) -> typer.Typer:
     """The command line, with the one verb that will run; the others are there for the help."""
@@ -55,6 +59,8 @@ def build(verb: str | None) -> typer.Typer:
 
 
 def _function(verb: str) -> Callable[..., int | None]:
+    if verb in LAB_VERBS:
+        extras.require_lab()
     function: Callable[..., int | None] = getattr(import_module(f"worker.cli.{verb}"), verb)
     return function
 

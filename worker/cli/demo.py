@@ -1,2 +1,108 @@
-def demo() -> None:
-    """stub"""
+"""`demo`: a real call on this machine, from nothing to the goodbye, without keys."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker import errors
+from worker import settings as settings_module
+from worker.cli import report
+from worker.errors import ExitCode
+from worker.lab import caller, conversation, livekit_binary, stack, timeline
+from worker.lab.caller import CallPlan
+from worker.lab.stack import Stack
+
+HOW_TO_GO_ON = """
+The stack stays up; its logs are in {folder}. To call it again:
+  LIVEKIT_URL={url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret} \\
+    {python} -m worker call {agent} --conversation {conversation}
+To stop it:
+  make stop"""
+
+
+def demo(
+    agent: Annotated[str, typer.Option(help="assistant, interview.")] = "assistant",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option(help="A stand-in's manners, as deepgram:latency_seconds=0.3; repeatable."),
+    ] = None,
+) -> int:
+    """A real livekit-server, stand-ins for the providers, a worker, and a caller who talks with it.
+
+    Ends with 0 only if the caller understood the agent and the agent the caller.
+    """
+    if stop:
+        return asyncio.run(_stop())
+    if stack.saved(stack.state_file()) is not None:
+        raise errors.UsageError("the stack of an earlier demo is still up", fix="make stop")
+    binary = settings_module.load().lab.livekit_server_bin
+    return asyncio.run(_demo(agent, binary, tuple(behaviour or ()), keep=keep))
+
+
+async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool) -> int:
+    script = conversation.load(agent)
+    server = await livekit_binary.obtain(binary=binary, progress=_say)
+
+    _say("the stack, in seconds since its start")
+    folder = stack.new_folder()
+    plan = stack.Plan(script.agent, agent, folder, server, behaviour=behaviour)
+    up = await stack.up(plan, _say_part)
+    stays_up = False
+    try:
+        _say("\nthe call, in seconds since the dispatch")
+        call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
+        done = await caller.place_call(call, on_event=report.printer())
+        _say(f"\nthe conversation, as both sides heard it\n{report.summary(done)}")
+        if (problem := timeline.verdict(done)) is not None:
+            problem.fix += f"; the logs are in {folder}"
+            raise problem
+        stays_up = keep
+    finally:
+        if not stays_up:
+            await stack.down(up)
+
+    if stays_up:
+        stack.save(up, stack.state_file())
+        _say(_how_to_go_on(up, agent))
+    else:
+        shutil.rmtree(folder)
+        _say("\nthe stack is down, nothing is left running")
+    return ExitCode.OK
+
+
+async def _stop() -> int:
+    up = stack.saved(stack.state_file())
+    if up is None:
+        _say("no stack is up")
+        return ExitCode.OK
+    await stack.down(up)
+    stack.state_file().unlink()
+    shutil.rmtree(up.folder, ignore_errors=True)
+    _say("the stack is down, nothing is left running")
+    return ExitCode.OK
+
+
+def _how_to_go_on(up: Stack, conversation_name: str) -> str:
+    return HOW_TO_GO_ON.format(
+        folder=up.folder,
+        url=up.url,
+        key=up.api_key,
+        secret=up.api_secret,
+        python=Path(sys.executable),
+        agent=up.agent_name,
+        conversation=conversation_name,
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_part(seconds: float, name: str, detail: str) -> None:
+    _say(f"{seconds:7.2f} s  {name:<14} {detail}")

@@ -112,7 +112,7 @@ def _run(name: str, module: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if "only registering only one rtc_session" in str(error):
+        if "only one rtc_session" in str(error):
             raise errors.AgentFileError(
                 f"{name} registers two sessions with one AgentServer",
                 fix="keep one @server.rtc_session in a file; host the other as another fleet",

@@ -14,7 +14,7 @@ from worker.providers import (
     session,  # noqa: F401  imports every plugin, once
     turns,
 )
-from worker.settings import Providers
+from worker.setting_groups import Providers
 
 
 @cache

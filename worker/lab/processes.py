@@ -1,4 +1,4 @@
-"""Programs of the lab that run on their own: started detached, with a log file, ended by their id."""
+"""Programs of the lab that run on their own: started detached, logged, ended by their id."""
 
 import asyncio
 import contextlib

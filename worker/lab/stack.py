@@ -5,6 +5,7 @@ by `python -m worker start` and an environment; the lab knows nothing of its ins
 """
 
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -151,6 +152,18 @@ def clean_environment() -> dict[str, str]:
     """This process's environment without any setting of ours, so that no key of yours is used."""
     declared = settings_module.declared()
     return {k: v for k, v in settings_module.environment().items() if k not in declared}
+
+
+def new_folder() -> Path:
+    """A folder for the logs of one stack, beside livekit-server's own cache."""
+    cache = livekit_binary.default_cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="stack-", dir=cache))
+
+
+def state_file() -> Path:
+    """Where a stack that was left up is written down."""
+    return livekit_binary.default_cache() / "stack.json"
 
 
 def save(stack: Stack, path: Path) -> None:

@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 
 from worker import errors
-from worker.settings import Providers
+from worker.setting_groups import Providers
 
 KEY_OF = {
     "deepgram": "DEEPGRAM_API_KEY",

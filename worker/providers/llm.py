@@ -6,7 +6,7 @@ from livekit.agents import llm
 from livekit.plugins import openai
 
 from worker.providers import keys
-from worker.settings import Model, Providers
+from worker.setting_groups import Model, Providers
 
 
 def build(settings: Providers) -> llm.LLM[Any]:

@@ -8,7 +8,7 @@ from livekit.agents import Plugin
 
 from worker import errors
 from worker.providers import turns
-from worker.settings import Providers
+from worker.setting_groups import Providers
 
 FETCH = "python -m worker models, where the model hub can be reached, as the image's build does"
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from worker import errors
 from worker.providers import keys
-from worker.settings import Providers
+from worker.setting_groups import Providers
 
 ATTEMPT_SECONDS = 10.0
 

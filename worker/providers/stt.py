@@ -7,7 +7,7 @@ from livekit.agents import stt, vad
 from livekit.plugins import deepgram, openai
 
 from worker.providers import keys
-from worker.settings import Model, Providers
+from worker.setting_groups import Model, Providers
 
 
 def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT[Any]:

@@ -8,7 +8,7 @@ from livekit.plugins import cartesia, openai
 from livekit.plugins.cartesia.models import TTSDefaultVoiceId
 
 from worker.providers import keys
-from worker.settings import Model, Providers
+from worker.setting_groups import Model, Providers
 
 
 def build(settings: Providers) -> tts.TTS[Any]:

@@ -7,7 +7,7 @@ import aiohttp
 from livekit import api
 
 from worker import errors
-from worker.settings import LiveKit
+from worker.setting_groups import LiveKit
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +66,13 @@ async def _list_no_rooms(livekit: LiveKit) -> None:
 
 
 def _refused(livekit: LiveKit, error: api.TwirpError) -> errors.LiveKitError:
-    if error.code in {"unauthenticated", "permission_denied"}:
+    answer = f"{error.status} {error.message}"
+    if error.status in {401, 403}:
         return errors.LiveKitError(
-            f"LiveKit at {livekit.url} refuses the key {livekit.api_key}: {error.message}",
+            f"LiveKit at {livekit.url} refuses the key {livekit.api_key!r}: {answer}",
             fix="correct LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
         )
     return Unreachable(
-        f"what answers at {livekit.url} is no LiveKit, or an ill one: {error.code}",
+        f"what answers at {livekit.url} is no LiveKit, or an ill one: {answer}",
         fix="correct LIVEKIT_URL",
     )

@@ -6,7 +6,7 @@ serves both.
 
 from livekit.agents.cli.log import setup_logging
 
-from worker.settings import Logs
+from worker.setting_groups import Logs
 
 
 def configure(logs: Logs) -> None:

@@ -1,0 +1,57 @@
+# Everything needs only Python 3.11 to 3.13, Go and make; what else it wants, it installs in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stop test unit check gates bench lock clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+
+demo: $(READY) ## A real call on this machine, without keys (KEEP=1 leaves the stack up)
+	@$(BIN)/python -m worker demo $(if $(KEEP),--keep)
+
+stop: $(READY) ## End what `make demo KEEP=1` left up
+	@$(BIN)/python -m worker demo --stop
+
+test: $(READY) ## Every test, against a real livekit-server
+	@$(BIN)/python -m worker.lab.livekit_binary
+	@$(BIN)/pytest
+
+unit: $(READY) ## The tests that need no server, in under a minute
+	@$(BIN)/pytest -m "not server"
+
+gates: $(READY) ## Format, lint, types, direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: gates test ## What CI runs
+
+bench: $(READY) ## Ten calls one after the other, and where the time goes
+	@$(BIN)/python -m worker bench
+
+lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile pyproject.toml --extra lab --group dev --universal --generate-hashes \
+	  --python-version 3.11 --no-annotate --no-header --upgrade --output-file requirements.lock
+
+clean: ## Remove the virtual environment and caches (not the built livekit-server)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(UV):
+	@echo "set-up: a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), and 3.11 to 3.13 is needed"; \
+	    echo "fix: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 78; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(READY): requirements.lock pyproject.toml | $(UV)
+	@echo "set-up: the locked dependencies"
+	@$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock
+	@$(UV) pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@touch $(READY)

@@ -1,0 +1,135 @@
+"""The command line: what goes wrong is an `error:` line, a `fix:` line and a code of the table."""
+
+from pathlib import Path
+
+import pytest
+
+from worker import settings
+from worker.cli import app
+from worker.errors import EXIT_CODE_MEANINGS, ExitCode
+from worker.telemetry import logs
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in settings.declared():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_help_shows_every_verb_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["--help"]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert all(f"  {verb} " in shown for verb in app.VERBS)
+    assert all(f"{int(code)}  {text}" in shown for code, text in EXIT_CODE_MEANINGS.items())
+
+
+def test_every_exit_code_has_its_meaning() -> None:
+    assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
+
+
+@pytest.mark.parametrize("arguments", [["strat"], ["start", "--fast"], ["call", "--json", "--say"]])
+def test_a_wrong_command_line_is_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(arguments) == ExitCode.USAGE
+    error, fix = lines_of(capsys)
+    assert error.startswith("error: ")
+    assert fix == "fix: see --help"
+
+
+def test_start_without_keys_names_each_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["start"]) == ExitCode.SETTINGS
+    said = lines_of(capsys)
+    assert [line.split()[1] for line in said if line.startswith("error:")] == [
+        "LIVEKIT_URL",
+        "LIVEKIT_API_KEY",
+        "LIVEKIT_API_SECRET",
+    ]
+
+
+def test_start_of_an_agent_with_our_providers_names_each_missing_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.setenv(name, "ws://localhost:1")
+    monkeypatch.setenv("WORKER_STT", "openai")
+    assert app.run(["start"]) == ExitCode.SETTINGS
+    said = lines_of(capsys)
+    assert [line.split()[1] for line in said if line.startswith("error:")] == [
+        "OPENAI_API_KEY",
+        "CARTESIA_API_KEY",
+    ]
+
+
+def test_an_agent_file_that_is_not_there_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.setenv(name, "ws://localhost:1")
+    monkeypatch.setenv("WORKER_AGENT", "elsewhere/agent.py")
+    assert app.run(["start"]) == ExitCode.AGENT_FILE
+    error, fix = lines_of(capsys)[-2:]
+    assert "no such file" in error
+    assert "assistant" in fix
+
+
+def test_no_livekit_ends_the_start_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIVEKIT_URL", "ws://127.0.0.1:9")
+    monkeypatch.setenv("WORKER_LIVEKIT_WAIT_SECONDS", "0")
+    for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "DEEPGRAM_API_KEY"):
+        monkeypatch.setenv(name, "x" * 32)
+    for name in ("OPENAI_API_KEY", "CARTESIA_API_KEY"):
+        monkeypatch.setenv(name, "x" * 32)
+    assert app.run(["start"]) == ExitCode.LIVEKIT
+    error, fix = lines_of(capsys)[-2:]
+    assert "does not answer at ws://127.0.0.1:9" in error
+    assert "LIVEKIT_URL" in fix
+
+
+def test_a_call_with_nothing_to_say_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.setenv(name, "ws://localhost:1")
+    assert app.run(["call", "assistant"]) == ExitCode.USAGE
+    assert "--conversation or --say" in lines_of(capsys)[-1]
+
+
+def test_what_no_one_foresaw_is_an_error_with_a_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def burst(*_: object) -> None:
+        raise ZeroDivisionError("never\ndivide")
+
+    monkeypatch.setattr(settings, "load", burst)
+    assert app.run(["settings"]) == ExitCode.UNEXPECTED
+    assert lines_of(capsys)[0] == "error: ZeroDivisionError: never divide"
+
+
+def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    app.run(["-v", "start"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_settings_hides_every_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY", "CARTESIA_API_KEY"):
+        monkeypatch.setenv(name, "do-not-show")
+    for form in ("table", "json"):
+        assert app.run(["settings", "--format", form]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "do-not-show" not in shown
+    assert "set (hidden)" in shown

@@ -1,0 +1,112 @@
+"""The agent file: any that LiveKit can run is good, and what is wrong with one is said in words."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker import errors
+from worker.job import agent_file
+
+STOCK = """
+from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
+
+server = AgentServer()
+
+def prewarm(process: JobProcess) -> None:
+    process.userdata["warm"] = True
+
+server.setup_fnc = prewarm
+
+async def accept(request: JobRequest) -> None:
+    await request.accept()
+
+async def bye(ctx: JobContext) -> None: ...
+
+@server.rtc_session(agent_name="stock", on_request=accept, on_session_end=bye)
+async def entrypoint(ctx: JobContext) -> None: ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def import_state() -> Iterator[None]:
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def written(folder: Path, text: str, name: str = "phone_agent.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def refusal(name: str) -> errors.AgentFileError:
+    with pytest.raises(errors.AgentFileError) as raised:
+        agent_file.load(name)
+    return raised.value
+
+
+def test_a_stock_file_is_read_whole(tmp_path: Path) -> None:
+    hosted = agent_file.load(written(tmp_path, STOCK))
+    assert hosted.agent_name == "stock"
+    assert hosted.entrypoint.__name__ == "entrypoint"
+    assert hosted.on_request is not None
+    assert hosted.on_session_end is not None
+    assert hosted.setup is not None
+    assert not hosted.uses_our_providers
+
+
+def test_a_file_in_a_package_is_imported_by_its_full_name(tmp_path: Path) -> None:
+    package = tmp_path / "clinic"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "rules.py").write_text("NAME = 'clinic'\n")
+    text = STOCK.replace("server =", "from clinic.rules import NAME\nserver =", 1)
+    assert agent_file.load(written(package, text)).entrypoint.__module__ == "clinic.phone_agent"
+
+
+@pytest.mark.parametrize("name", ["assistant", "interview", "worker.agents.assistant.agent"])
+def test_agents_that_ship_are_known_by_name_and_by_module(name: str) -> None:
+    assert agent_file.load(name).uses_our_providers
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "fix"),
+    [
+        ("x = 1\n", "has no AgentServer", "rtc_session"),
+        (
+            "from livekit.agents import AgentServer\nserver = AgentServer()\n",
+            "registers no session",
+            "rtc_session",
+        ),
+        (
+            STOCK + "\n@server.rtc_session()\nasync def second(ctx: JobContext) -> None: ...\n",
+            "two sessions",
+            "keep one",
+        ),
+        (STOCK + "\nother = AgentServer()\n", "2 AgentServers", "keep one"),
+        ("import nowhere_to_be_found\n", "nowhere_to_be_found", "install nowhere_to_be_found"),
+        ("\n\nraise ValueError('no key')\n", "no key (line 3)", "run the file"),
+        ("def broken(:\n", "SyntaxError", "run the file"),
+        ("import sys\nsys.exit(2)\n", "SystemExit", "__main__"),
+    ],
+)
+def test_a_file_that_cannot_be_hosted_says_why_and_what_to_do(
+    tmp_path: Path, text: str, problem: str, fix: str
+) -> None:
+    said = refusal(written(tmp_path, text))
+    assert problem in said.problem
+    assert fix in said.fix
+
+
+@pytest.mark.parametrize("name", ["nobody", "no.such.module", "no/such/file.py"])
+def test_what_is_not_there_is_answered_with_what_is(name: str) -> None:
+    assert "assistant, interview" in refusal(name).fix
+
+
+def test_a_file_whose_name_is_taken_asks_to_be_renamed(tmp_path: Path) -> None:
+    assert "rename" in refusal(written(tmp_path, STOCK, name="json.py")).fix

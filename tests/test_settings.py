@@ -1,0 +1,118 @@
+"""Settings: read from the environment and .env, checked as a whole, every violation at once."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from worker import errors, settings
+from worker.setting_groups import Model, Providers
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in settings.declared():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def violations_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(errors.SettingsError) as raised:
+        settings.load()
+    return [problem for problem, _ in raised.value.violations]
+
+
+def test_defaults_need_no_environment_at_all() -> None:
+    assert settings.load().pod.load_threshold == 0.7
+
+
+def test_the_environment_wins_over_the_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("WORKER_SLOTS=3\nWORKER_AGENT=interview\n")
+    monkeypatch.setenv("WORKER_SLOTS", "9")
+    loaded = settings.load()
+    assert (loaded.pod.slots, loaded.agent.file) == (9, "interview")
+
+
+def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEKIT_URL", "")
+    assert settings.load().livekit.url is None
+
+
+def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = violations_of(
+        monkeypatch,
+        WORKER_SLOTS="0",
+        WORKER_STT="whisper",
+        WORKER_LOAD_THRESHOLD="0.9",
+        WORKER_SLOT="4",
+        LIVEKIT_URL="livekit.example",
+    )
+    named = ("WORKER_SLOTS", "WORKER_STT", "WORKER_SLOT", "LIVEKIT_URL")
+    assert all(any(name in problem for problem in found) for name in named)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"WORKER_LOAD_THRESHOLD": "0.8"}, "LiveKit's own limit"),
+        ({"WORKER_SLOTS": "2", "WORKER_WARM_PROCESSES": "3"}, "WORKER_WARM_PROCESSES"),
+        ({"WORKER_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
+        ({"WORKER_STT": "deepgram,openai", "WORKER_TURN_DETECTION": "stt"}, "when a turn ends"),
+        ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], words: str
+) -> None:
+    (problem,) = violations_of(monkeypatch, **environment)
+    assert words in problem
+
+
+def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_SLOT", "4")
+    with pytest.raises(errors.SettingsError) as raised:
+        settings.load()
+    assert raised.value.violations == [
+        ("there is no setting WORKER_SLOT", "did you mean WORKER_SLOTS?")
+    ]
+
+
+def test_what_kubernetes_adds_for_a_service_named_worker_is_no_misspelling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKER_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("WORKER_PORT_8081_TCP", "tcp://10.0.0.1:8081")
+    assert settings.load()
+
+
+def test_a_violation_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    found = violations_of(monkeypatch, WORKER_SLOTS="many")
+    assert "sk-very-secret" not in str(found)
+    assert "sk-very-secret" not in repr(Providers())
+
+
+def test_what_a_verb_requires_is_named_at_once() -> None:
+    with pytest.raises(errors.SettingsError) as raised:
+        settings.load().require("LIVEKIT_URL", "OPENAI_API_KEY")
+    assert [problem for problem, _ in raised.value.violations] == [
+        "LIVEKIT_URL is not set",
+        "OPENAI_API_KEY is not set",
+    ]
+
+
+def test_a_chain_names_provider_model_and_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_TTS", "cartesia/sonic-3:katie, openai")
+    chain = settings.load().providers.tts
+    assert chain == (Model("cartesia", "sonic-3", "katie"), Model("openai"))
+    assert [str(link) for link in chain] == ["cartesia/sonic-3:katie", "openai"]
+
+
+def test_settings_travel_to_a_job_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "secret")
+    loaded = settings.load()
+    assert pickle.loads(pickle.dumps(loaded)) == loaded

@@ -1,2 +1,0 @@
-def bench() -> None:
-    """stub"""

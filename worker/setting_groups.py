@@ -1,0 +1,238 @@
+"""What can be set: every setting with its name in the environment, default, bounds and meaning.
+
+The groups are the rooms that want them. A field's description is the manual: `.env.example` and
+the README's table are generated from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# livekit-server never offers a job to a worker that reports this load or more, whatever the
+# worker's own threshold is (`agents.target_load`, livekit-server 1.13.5, pkg/agent/config.go).
+LIVEKIT_TARGET_LOAD = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One link of a chain, written `provider[/model][:voice]`, as LiveKit writes its models."""
+
+    provider: str
+    model: str | None = None
+    voice: str | None = None
+
+    def __str__(self) -> str:
+        model = f"/{self.model}" if self.model else ""
+        voice = f":{self.voice}" if self.voice else ""
+        return f"{self.provider}{model}{voice}"
+
+
+def chain_of(*providers: str) -> Callable[[object], tuple[Model, ...]]:
+    """A validator for `provider[/model][:voice],…` whose providers are among those named."""
+
+    def parse(value: object) -> tuple[Model, ...]:
+        if isinstance(value, tuple):
+            return value
+        links = tuple(_link(part) for part in str(value).split(",") if part.strip())
+        unknown = [link.provider for link in links if link.provider not in providers]
+        if unknown or not links:
+            raise ValueError(
+                f"expected one or more of {', '.join(providers)}, separated by commas,"
+                " each with /model and :voice if you like"
+            )
+        return links
+
+    return parse
+
+
+def _link(text: str) -> Model:
+    name, _, voice = text.strip().partition(":")
+    provider, _, model = name.partition("/")
+    return Model(provider.strip(), model.strip() or None, voice.strip() or None)
+
+
+SttChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("deepgram", "openai"))]
+LlmChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("openai"))]
+TtsChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("cartesia", "openai"))]
+
+
+class Group(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, validate_default=True
+    )
+
+
+class LiveKit(Group):
+    url: str | None = Field(
+        None,
+        validation_alias="LIVEKIT_URL",
+        description="Address of LiveKit, self-hosted or Cloud: ws://… or wss://…",
+    )
+    api_key: str | None = Field(
+        None, validation_alias="LIVEKIT_API_KEY", description="LiveKit's API key."
+    )
+    api_secret: SecretStr | None = Field(
+        None, validation_alias="LIVEKIT_API_SECRET", description="The secret of that key."
+    )
+    wait_seconds: float = Field(
+        120.0,
+        validation_alias="WORKER_LIVEKIT_WAIT_SECONDS",
+        ge=0,
+        description="How long `start` waits for a LiveKit that does not answer yet.",
+    )
+
+
+class Agent(Group):
+    file: str = Field(
+        "assistant",
+        validation_alias="WORKER_AGENT",
+        description="The agent file: a path, a module, or an agent that ships with voicefleet.",
+    )
+    name: str | None = Field(
+        None,
+        validation_alias="WORKER_AGENT_NAME",
+        description="The name to dispatch by; overrides the agent file's own.",
+    )
+
+
+class Pod(Group):
+    slots: int | None = Field(
+        None,
+        validation_alias="WORKER_SLOTS",
+        ge=1,
+        description="Calls that this pod takes at once. Default: 4 for each CPU it may use.",
+    )
+    warm_processes: int = Field(
+        2,
+        validation_alias="WORKER_WARM_PROCESSES",
+        ge=0,
+        description="Processes kept warm for the next calls, with VAD and turn detector loaded.",
+    )
+    load_threshold: float = Field(
+        LIVEKIT_TARGET_LOAD,
+        validation_alias="WORKER_LOAD_THRESHOLD",
+        gt=0,
+        description="The load, 0 to 1, at which the pod is full; LiveKit itself stops at 0.7.",
+    )
+    prewarm_timeout_seconds: float = Field(
+        60.0,
+        validation_alias="WORKER_PREWARM_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long one process may take to load its models before it is replaced.",
+    )
+    drain_timeout_seconds: int = Field(
+        3600,
+        validation_alias="WORKER_DRAIN_TIMEOUT_SECONDS",
+        ge=1,
+        description="How long a pod told to stop waits for its calls to end.",
+    )
+    call_memory_warn_bytes: ByteSize = Field(
+        ByteSize(500 * 1024**2),
+        validation_alias="WORKER_CALL_MEMORY_WARN_BYTES",
+        description="Memory of one call (its own share, PSS) above which the log warns.",
+    )
+    call_memory_limit_bytes: ByteSize | None = Field(
+        None,
+        validation_alias="WORKER_CALL_MEMORY_LIMIT_BYTES",
+        description="Memory of one call (PSS) above which that call is ended. Default: no limit.",
+    )
+    http_host: str = Field(
+        "127.0.0.1",
+        validation_alias="WORKER_HTTP_HOST",
+        description="Address that the health port listens on.",
+    )
+    http_port: int = Field(
+        8081,
+        validation_alias="WORKER_HTTP_PORT",
+        ge=0,
+        le=65535,
+        description="Port of LiveKit's own health endpoint; 0 takes a free one.",
+    )
+
+
+class Providers(Group):
+    stt: SttChain = Field(
+        (Model("deepgram"),),
+        validation_alias="WORKER_STT",
+        description="Who hears: deepgram, openai; several make a fallback chain.",
+    )
+    llm: LlmChain = Field(
+        (Model("openai"),),
+        validation_alias="WORKER_LLM",
+        description="Who thinks: openai, or whatever speaks its API at WORKER_LLM_URL.",
+    )
+    tts: TtsChain = Field(
+        (Model("cartesia"),),
+        validation_alias="WORKER_TTS",
+        description="Who speaks: cartesia, openai; several make a fallback chain.",
+    )
+    vad: Literal["livekit", "silero"] = Field(
+        "livekit",
+        validation_alias="WORKER_VAD",
+        description="Voice activity: livekit (in its wheel) or silero (the plugin).",
+    )
+    turn_detection: Literal["livekit", "english", "multilingual", "vad", "stt"] = Field(
+        "livekit",
+        validation_alias="WORKER_TURN_DETECTION",
+        description="End of turn: livekit (local model), english, multilingual, vad or stt.",
+    )
+    language: str = Field(
+        "en", validation_alias="WORKER_LANGUAGE", description="Language spoken, as en or en-US."
+    )
+    deepgram_api_key: SecretStr | None = Field(
+        None, validation_alias="DEEPGRAM_API_KEY", description="Key of Deepgram."
+    )
+    deepgram_url: str = Field(
+        "https://api.deepgram.com/v1/listen",
+        validation_alias="WORKER_DEEPGRAM_URL",
+        description="Deepgram's listen endpoint; another region or your own.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="Key of OpenAI or the compatible API."
+    )
+    openai_url: str = Field(
+        "https://api.openai.com/v1",
+        validation_alias="OPENAI_BASE_URL",
+        description="OpenAI's API, or a compatible one.",
+    )
+    llm_url: str | None = Field(
+        None,
+        validation_alias="WORKER_LLM_URL",
+        description="The compatible API for the LLM alone. Default: OPENAI_BASE_URL.",
+    )
+    llm_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="WORKER_LLM_API_KEY",
+        description="Its key. Default: OPENAI_API_KEY.",
+    )
+    cartesia_api_key: SecretStr | None = Field(
+        None, validation_alias="CARTESIA_API_KEY", description="Key of Cartesia."
+    )
+    cartesia_url: str = Field(
+        "https://api.cartesia.ai",
+        validation_alias="WORKER_CARTESIA_URL",
+        description="Cartesia's API.",
+    )
+
+
+class Logs(Group):
+    level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"] = Field(
+        "INFO", validation_alias="WORKER_LOG_LEVEL", description="Least level that is written."
+    )
+    format: Literal["json", "text"] = Field(
+        "json",
+        validation_alias="WORKER_LOG_FORMAT",
+        description="json for machines, text for a terminal.",
+    )
+
+
+class Lab(Group):
+    livekit_server_bin: Path | None = Field(
+        None,
+        validation_alias="LIVEKIT_SERVER_BIN",
+        description="A livekit-server for the demo and the tests. Default: found or built.",
+    )
