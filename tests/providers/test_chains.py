@@ -1,0 +1,103 @@
+"""Providers: what the settings choose is what the session gets, and a missing key says its name."""
+
+from pathlib import Path
+
+import pytest
+from livekit.agents import inference, stt, tts
+from livekit.agents import llm as livekit_llm
+from livekit.plugins import cartesia, deepgram, openai, silero
+
+from worker import errors
+from worker import settings as settings_module
+from worker.providers import keys, llm, turns
+from worker.providers import stt as our_stt
+from worker.providers import tts as our_tts
+from worker.setting_groups import Providers
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in settings_module.declared():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY"):
+        monkeypatch.setenv(name, "key")
+
+
+def providers(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Providers:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return settings_module.load().providers
+
+
+async def test_one_provider_is_its_plugin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = providers(monkeypatch, WORKER_STT="deepgram/nova-2", WORKER_TTS="openai/tts-1:alloy")
+    heard, spoken = our_stt.build(chosen, inference.VAD()), our_tts.build(chosen)
+    assert isinstance(heard, deepgram.STT)
+    assert heard.model == "nova-2"
+    assert isinstance(spoken, openai.TTS)
+    assert spoken.model == "tts-1"
+
+
+async def test_several_providers_are_a_fallback_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = providers(
+        monkeypatch,
+        WORKER_STT="deepgram,openai",
+        WORKER_LLM="openai/gpt-4.1,openai/gpt-4.1-mini",
+        WORKER_TTS="cartesia,openai",
+    )
+    assert isinstance(our_stt.build(chosen, inference.VAD()), stt.FallbackAdapter)
+    assert isinstance(llm.build(chosen), livekit_llm.FallbackAdapter)
+    assert isinstance(our_tts.build(chosen), tts.FallbackAdapter)
+
+
+async def test_the_default_voice_is_cartesia(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(our_tts.build(providers(monkeypatch)), cartesia.TTS)
+
+
+async def test_the_llm_can_live_elsewhere_with_its_own_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = providers(
+        monkeypatch, WORKER_LLM_URL="http://llm.example:8000/v1", WORKER_LLM_API_KEY="own"
+    )
+    assert llm.build(chosen).provider == "llm.example:8000"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("livekit", inference.VAD), ("silero", silero.VAD)])
+def test_the_vad_is_the_chosen_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, kind: type[object]
+) -> None:
+    assert isinstance(turns.load_vad(providers(monkeypatch, WORKER_VAD=name)), kind)
+
+
+def test_the_turn_detector_never_asks_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEKIT_DEV_MODE", "1")
+    detector = turns.detection(providers(monkeypatch))
+    assert isinstance(detector, inference.TurnDetector)
+    assert detector.model == "turn-detector-v1-mini"
+
+
+@pytest.mark.parametrize(
+    ("chain", "needed"),
+    [
+        ({}, ["DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY"]),
+        ({"WORKER_STT": "openai", "WORKER_TTS": "openai"}, ["OPENAI_API_KEY"]),
+        (
+            {"WORKER_STT": "deepgram", "WORKER_TTS": "cartesia", "WORKER_LLM_API_KEY": "own"},
+            ["DEEPGRAM_API_KEY", "CARTESIA_API_KEY"],
+        ),
+    ],
+)
+def test_the_keys_needed_are_those_of_the_chosen_chains(
+    monkeypatch: pytest.MonkeyPatch, chain: dict[str, str], needed: list[str]
+) -> None:
+    assert keys.needed(providers(monkeypatch, **chain)) == needed
+
+
+async def test_a_missing_key_is_named_when_the_session_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CARTESIA_API_KEY")
+    with pytest.raises(errors.SettingsError, match="CARTESIA_API_KEY is not set"):
+        our_tts.build(providers(monkeypatch))
