@@ -1,0 +1,1 @@
+"""The shipped agents, driven through LiveKit's own test API: text in, events out, no provider."""

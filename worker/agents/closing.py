@@ -1,0 +1,90 @@
+"""How a call ends when it is the agent that ends it, or when its providers fail.
+
+LiveKit alone leaves the caller in a silent room: a closed session neither hangs up nor ends the
+job.
+"""
+
+from typing import Any
+
+from livekit.agents import (
+    AgentSession,
+    CloseEvent,
+    CloseReason,
+    ConversationItemAddedEvent,
+    ErrorEvent,
+    get_job_context,
+    llm,
+)
+
+SAY_AGAIN = "I am sorry, I lost you for a moment. Could you say that again?"
+APOLOGY = "I am sorry, something is wrong on our side. Please call again later. Goodbye."
+
+# Failures without an answer in between that a call survives. Each is unrecoverable in LiveKit's
+# words: the retries, and the next providers of a fallback chain, have failed as well.
+FORGIVEN_FAILURES = 2
+
+
+def hang_up(session: AgentSession[Any]) -> None:
+    """Say what is queued, then end the call: the line goes down and the slot is free.
+
+    Safe inside a tool. What is said last should be said with `allow_interruptions=False`.
+    """
+    session.once("close", _end_job)
+    session.shutdown(drain=True)
+
+
+def watch(session: AgentSession[Any]) -> None:
+    """Answer the failures of this session's providers, for as long as it runs."""
+    failures = _Failures(session)
+    session.on("error", failures.on_error)
+    session.on("conversation_item_added", failures.on_item)
+    session.on("close", failures.on_close)
+
+
+class _Failures:
+    """Counts failures in a row, and asks, apologises or hangs up."""
+
+    def __init__(self, session: AgentSession[Any]) -> None:
+        self._session = session
+        self._in_a_row = 0
+
+    def on_error(self, event: ErrorEvent) -> None:
+        if event.error.recoverable or self._in_a_row > FORGIVEN_FAILURES:
+            return
+        self._in_a_row += 1
+        kind = event.error.type
+        if self._in_a_row > FORGIVEN_FAILURES:
+            if kind in ("llm_error", "stt_error"):
+                self._session.say(APOLOGY, allow_interruptions=False)
+            hang_up(self._session)
+        elif kind == "llm_error":
+            # An STT's stream is made anew by LiveKit, and without a voice there is nothing to say.
+            self._session.say(SAY_AGAIN)
+
+    def on_item(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if not isinstance(item, llm.ChatMessage) or item.role != "assistant":
+            return
+        if item.text_content not in (SAY_AGAIN, APOLOGY):
+            self._in_a_row = 0
+
+    def on_close(self, event: CloseEvent) -> None:
+        job = get_job_context(required=False)
+        if event.reason is CloseReason.ERROR:
+            _end_job(event)
+        elif job is not None and event.reason is CloseReason.PARTICIPANT_DISCONNECTED:
+            # The room would keep the slot until its departure time-out.
+            job.shutdown(reason=event.reason.value)
+
+
+def _end_job(event: CloseEvent) -> None:
+    # Outside a job (a console, a test) there is no line to cut.
+    job = get_job_context(required=False)
+    if job is None:
+        return
+
+    async def delete_room() -> None:
+        await job.delete_room()
+
+    job.add_shutdown_callback(delete_room)
+    job.shutdown(reason=event.reason.value)
