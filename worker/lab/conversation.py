@@ -1,7 +1,8 @@
-"""The script of a call: what the caller says, which tools the stand-in LLM then calls, and what it answers.
+"""The script of a call: what the caller says, which tools the stand-in LLM then calls, and what it
+answers.
 
-One TOML file serves all three who need it: the caller (what to say and when), the stand-in LLM (what to answer) and both
-recognisers (the grammar of phrases to expect).
+One TOML file serves all three who need it: the caller (what to say and when), the stand-in LLM
+(what to answer) and both recognisers (the grammar of phrases to expect).
 """
 
 import re
@@ -18,7 +19,9 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the stand-in LLM calls before it answers; `arguments` is what a real model would send, as JSON."""
+    """A tool that the stand-in LLM calls before it answers; `arguments` is what a real model would
+    send, as JSON.
+    """
 
     name: str
     arguments: dict[str, Any]
@@ -28,8 +31,8 @@ class ToolCall:
 class Exchange:
     """One turn of each side.
 
-    `interrupts_after_seconds` makes the caller speak this long after the agent's previous answer became audible, instead of
-    waiting for its end.
+    `interrupts_after_seconds` makes the caller speak this long after the agent's previous answer
+    became audible, instead of waiting for its end.
     """
 
     caller: str
@@ -40,7 +43,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that agent opens with."""
+    """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that
+    agent opens with.
+    """
 
     agent: str
     greeting: str
@@ -64,12 +69,14 @@ def sentences(text: str) -> tuple[str, ...]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text as a recogniser knows them: lower case, apostrophes kept, no other punctuation."""
+    """The words of a text as a recogniser knows them: lower case, apostrophes kept, no other
+    punctuation.
+    """
     return tuple(re.findall(r"[a-z]+(?:'[a-z]+)?", text.lower()))
 
 
 def load(name_or_path: str) -> Conversation:
-    """A conversation that ships with voicefleet (by its name) or one of yours (by the path of its TOML file).
+    """A conversation that ships with voicefleet, by its name, or yours, by its TOML file's path.
 
     :raises UsageError: if there is no such file, or it is not a conversation.
     """

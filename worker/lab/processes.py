@@ -55,7 +55,12 @@ def start(
             f"{name} cannot be run: {error}", fix=f"see whether {command[0]} is a program"
         ) from error
     _started[process.pid] = process
-    return Running(name, process.pid, psutil.Process(process.pid).create_time(), log)
+    return adopt(name, process.pid, log)
+
+
+def adopt(name: str, pid: int, log: Path) -> Running:
+    """A program that runs already."""
+    return Running(name, pid, psutil.Process(pid).create_time(), log)
 
 
 def python(module: str, *arguments: str) -> list[str]:

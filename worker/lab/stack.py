@@ -72,7 +72,7 @@ async def up(plan: Plan, say: Say) -> Stack:
 
     try:
         livekit = await livekit_server.start_detached(plan.binary, plan.folder)
-        parts.append(livekit.process)
+        parts.append(processes.adopt("livekit-server", livekit.pid, livekit.log))
         tell("livekit-server", f"{livekit.url} ({livekit_binary.VERSION}, loopback only)")
 
         providers, providers_url = await _start_providers(plan)

@@ -1,0 +1,123 @@
+"""Ears without a key: pocketsphinx, which listens for the sentences of a script and nothing else.
+
+Scores and frames are those of https://pocketsphinx.readthedocs.io/
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pocketsphinx
+from numpy.typing import NDArray
+
+from worker.lab import audio, grammar
+from worker.lab.grammar import SAMPLE_RATE
+from worker.lab.understanding import Segment, understood
+
+FRAME_SAMPLES = 160
+FRAMES_PER_SECOND = SAMPLE_RATE // FRAME_SAMPLES
+
+# A frame is loud above this, of 32,768, and above this share of the utterance's loudest frame.
+LOUD_RMS = 100.0
+LOUD_RATIO = 0.05
+
+# Digital silence has no logarithm, and the voice's silences are digital: without this, 11 of 14
+# sentences were heard whole, with it 14.
+DITHER_RMS = 20.0
+
+PLACE = re.compile(r"(\d+)\.(\d+)")
+# pocketsphinx gives a score as e to the power of (score / 10,000).
+SCORE_UNIT = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWord:
+    """One word as the script writes it, in seconds since the utterance's first sample."""
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+
+
+class Recognizer:
+    """One listener to one speaker. Not for two threads at once; about 2 % of a core for each second
+    of sound.
+
+    :raises UsageError: if a word of the phrases cannot be pronounced.
+    """
+
+    def __init__(self, phrases: Sequence[str], sample_rate: int = SAMPLE_RATE) -> None:
+        self._sentences = [phrase.split() for phrase in dict.fromkeys(phrases) if phrase.strip()]
+        self._resampler = audio.Resampler(sample_rate, SAMPLE_RATE)
+        self._decoder = grammar.decoder(self._sentences)
+        self._noise = np.random.default_rng(1).normal(0, DITHER_RMS, SAMPLE_RATE)
+        self._loudness: list[NDArray[np.float64]] = []
+        self._rest = b""
+        self._is_listening = False
+        self.heard: tuple[HeardWord, ...] = ()
+        """The words of the last result, whether partial or final."""
+
+    def feed(self, pcm: bytes) -> None:
+        """Listen to 16-bit mono samples, of any number."""
+        pcm = self._rest + self._resampler.push(pcm)
+        step = FRAME_SAMPLES * 2
+        whole = len(pcm) // step * step
+        self._rest = pcm[whole:]
+        for start in range(0, whole, SAMPLE_RATE * 2):
+            self._decode(pcm[start : min(start + SAMPLE_RATE * 2, whole)])
+
+    def partial(self) -> str:
+        """What has been heard of this utterance so far."""
+        return self._result() if self._is_listening else ""
+
+    def finish(self) -> str:
+        """What was heard, with the script's own punctuation; empty for anything that is not of the
+        script. The next sample begins another utterance.
+        """
+        if not self._is_listening:
+            self.heard = ()
+            return ""
+        self._decoder.end_utt()
+        self._is_listening = False
+        text = self._result()
+        self._loudness, self._rest = [], b""
+        return text
+
+    def _decode(self, pcm: bytes) -> None:
+        """At most a second, in whole frames."""
+        if not self._is_listening:
+            self._decoder.start_utt()
+            self._is_listening = True
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
+        frames = samples.reshape(-1, FRAME_SAMPLES)
+        self._loudness.append(np.sqrt((frames * frames).mean(axis=1)))
+        dithered = (samples + self._noise[: len(samples)]).clip(-32_768, 32_767)
+        self._decoder.process_raw(dithered.astype("<i2").tobytes())
+
+    def _result(self) -> str:
+        segments = () if self._decoder.hyp() is None else tuple(_segments(self._decoder.seg()))
+        loudness = np.concatenate(self._loudness) if self._loudness else np.zeros(1)
+        is_loud = loudness > max(LOUD_RMS, LOUD_RATIO * float(loudness.max()))
+        found = understood(segments, is_loud, [len(words) for words in self._sentences])
+        self.heard = tuple(self._word(segment) for segment in found)
+        return " ".join(word.text for word in self.heard)
+
+    def _word(self, segment: Segment) -> HeardWord:
+        return HeardWord(
+            self._sentences[segment.sentence or 0][segment.word],
+            segment.start_frame / FRAMES_PER_SECOND,
+            segment.end_frame / FRAMES_PER_SECOND,
+        )
+
+
+def _segments(found: Iterable[pocketsphinx.Segment]) -> Iterator[Segment]:
+    for one in found:
+        if one.word == "(NULL)":  # a step of the grammar without a word
+            continue
+        frames = one.end_frame + 1 - one.start_frame
+        score = SCORE_UNIT * math.log(max(one.ascore, 1e-300)) / frames
+        place = PLACE.match(one.word)
+        sentence, word = (int(place[1]), int(place[2])) if place else (None, 0)
+        yield Segment(sentence, word, one.start_frame, one.end_frame + 1, score)

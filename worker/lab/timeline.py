@@ -1,0 +1,172 @@
+"""What came of a call: who said what and when, and whether the two sides understood each other."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from enum import StrEnum
+from typing import Any
+
+from worker import errors
+from worker.lab import conversation
+
+UNDERSTOOD_RATIO = 0.8
+
+
+class EventKind(StrEnum):
+    DISPATCHED = "dispatched"
+    AGENT_JOINED = "agent joined"
+    FIRST_AUDIO = "first audio"
+    CALLER_SPEAKS = "caller speaks"
+    AGENT_HEARD = "agent heard"
+    TOOL_CALLED = "tool called"
+    AGENT_SPEAKS = "agent speaks"
+    INTERRUPTED = "interrupted"
+    AGENT_ERROR = "agent error"
+    CALL_ENDED = "call ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a call, told while it goes on. An answer is told when it is over,
+    with the time at which it began and the gap before it.
+    """
+
+    at_seconds: float
+    kind: EventKind
+    text: str = ""
+    gap_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the caller said and what the agent answered; the greeting is a turn in which the caller
+    says nothing. Times count from the dispatch.
+
+    `gap_seconds` runs from the last voiced sample that left the microphone to the first sound of
+    the answer that was heard, so it holds both ways over the network and both audio buffers.
+    `legs_seconds` is LiveKit's own account of the turn, by LiveKit's own names (`llm_node_ttft`).
+    """
+
+    said: str
+    expected: str
+    heard: str = ""
+    agent_heard: str | None = None
+    agent_said: str = ""
+    tools: tuple[str, ...] = ()
+    said_from_seconds: float | None = None
+    said_until_seconds: float | None = None
+    answered_at_seconds: float | None = None
+    is_interruption: bool = False
+    stopped_after_seconds: float | None = None
+    was_interrupted: bool = False
+    legs_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def gap_seconds(self) -> float | None:
+        if self.answered_at_seconds is None or self.said_until_seconds is None:
+            return None
+        return self.answered_at_seconds - self.said_until_seconds
+
+    @property
+    def is_understood_by_caller(self) -> bool:
+        """Where nothing is expected, any sound will do."""
+        if not self.expected:
+            return self.answered_at_seconds is not None or not self.said
+        return similarity(self.expected, self.heard, is_cut=self.was_interrupted) >= (
+            UNDERSTOOD_RATIO
+        )
+
+    @property
+    def is_understood_by_agent(self) -> bool:
+        """By the agent's own transcript; an agent that shows none is believed if its answer is the
+        expected one.
+        """
+        if not self.said:
+            return True
+        if self.agent_heard is None:
+            return bool(self.expected) and self.is_understood_by_caller
+        return similarity(self.said, self.agent_heard) >= UNDERSTOOD_RATIO
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A whole call. `turns[0]` is the greeting."""
+
+    room: str
+    agent_name: str
+    agent_identity: str
+    dispatched_at_unix_seconds: float
+    agent_joined_seconds: float
+    first_audio_seconds: float | None
+    ended_seconds: float
+    turns: tuple[Turn, ...]
+    agent_errors: tuple[str, ...] = ()
+
+    @property
+    def agent_understood(self) -> bool:
+        return all(turn.is_understood_by_agent for turn in self.turns)
+
+    @property
+    def caller_understood(self) -> bool:
+        return all(turn.is_understood_by_caller for turn in self.turns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is known, rounded to milliseconds, for `json.dumps`."""
+        document = dataclasses.asdict(self)
+        for table, turn in zip(document["turns"], self.turns, strict=True):
+            table["gap_seconds"] = turn.gap_seconds
+        document["agent_understood"] = self.agent_understood
+        document["caller_understood"] = self.caller_understood
+        rounded: dict[str, Any] = _rounded(document)
+        return rounded
+
+
+def verdict(timeline: Timeline) -> errors.CallError | None:
+    """What was wrong with the call, or None."""
+    problems = [p for turn in timeline.turns if (p := _problem(turn))]
+    if not problems:
+        return None
+    said_by_agent = "".join(f"; the agent reports: {text}" for text in timeline.agent_errors)
+    return errors.NotUnderstoodError(
+        "; ".join(problems) + said_by_agent,
+        fix=f"look at the agent's log for the room {timeline.room}: its providers, their keys and"
+        " languages, or a machine that is too busy to keep up",
+    )
+
+
+def _problem(turn: Turn) -> str | None:
+    if turn.said and turn.answered_at_seconds is None:
+        return f"the agent did not answer {turn.said!r}"
+    if not turn.is_understood_by_agent:
+        if turn.agent_heard is None:
+            return f"the agent shows no transcript of {turn.said!r}"
+        return f"the caller said {turn.said!r} and the agent heard {turn.agent_heard!r}"
+    if not turn.is_understood_by_caller:
+        cut = ", cut short" if turn.was_interrupted else ""
+        return f"expected the agent to say {turn.expected!r}{cut}, and heard {turn.heard!r}"
+    return None
+
+
+def similarity(expected: str, heard: str, *, is_cut: bool = False) -> float:
+    """How much of two texts is the same, 0 to 1, by words in their order (difflib's ratio).
+
+    :param is_cut: only the beginning of the expected text could be heard: any beginning will do.
+    """
+    wanted, got = conversation.words(expected), conversation.words(heard)
+    if not got:
+        return 0.0 if wanted else 1.0
+    beginnings: Iterable[int] = range(1, len(wanted) + 1) if is_cut else (len(wanted),)
+    return max(
+        SequenceMatcher(None, wanted[:count], got, autojunk=False).ratio() for count in beginnings
+    )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value
