@@ -180,6 +180,18 @@ class Providers(Group):
         validation_alias="WORKER_TURN_DETECTION",
         description="End of turn: livekit (local model), english, multilingual, vad or stt.",
     )
+    turn_min_delay_seconds: float | None = Field(
+        None,
+        validation_alias="WORKER_TURN_MIN_DELAY_SECONDS",
+        ge=0,
+        description="Shortest silence that ends the caller's turn. Default: LiveKit's own.",
+    )
+    turn_max_delay_seconds: float | None = Field(
+        None,
+        validation_alias="WORKER_TURN_MAX_DELAY_SECONDS",
+        ge=0,
+        description="Longest silence, where the turn sounds unfinished. Default: LiveKit's own.",
+    )
     language: str = Field(
         "en", validation_alias="WORKER_LANGUAGE", description="Language spoken, as en or en-US."
     )

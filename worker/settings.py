@@ -149,6 +149,12 @@ def provider_contradictions(providers: Providers) -> Iterator[tuple[str, str]]:
             "WORKER_TURN_DETECTION is stt, but the openai STT does not say when a turn ends",
             "use WORKER_STT=deepgram, or another WORKER_TURN_DETECTION",
         )
+    shortest, longest = providers.turn_min_delay_seconds, providers.turn_max_delay_seconds
+    if shortest is not None and longest is not None and shortest > longest:
+        yield (
+            f"WORKER_TURN_MIN_DELAY_SECONDS is {shortest}, above the max of {longest}",
+            "lower WORKER_TURN_MIN_DELAY_SECONDS or raise WORKER_TURN_MAX_DELAY_SECONDS",
+        )
 
 
 # Relations between the values of a group that cannot work, each with its fix.

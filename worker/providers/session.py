@@ -37,10 +37,6 @@ def build(
         "llm": llm.build(settings.providers),
         "tts": tts.build(settings.providers),
         "vad": voice_activity,
-        "turn_handling": {
-            "turn_detection": turns.detection(settings.providers),
-            # The adaptive mode asks LiveKit Cloud; this one works everywhere.
-            "interruption": {"mode": "vad"},
-        },
+        "turn_handling": turns.handling(settings.providers),
     }
     return AgentSession(userdata=userdata, **(chosen | options))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from livekit.agents import inference, vad
 from livekit.agents.inference_runner import _InferenceRunner
-from livekit.agents.voice.turn import TurnDetectionMode
+from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode, TurnHandlingOptions
 
 from worker.setting_groups import Providers
 
@@ -64,6 +64,21 @@ def detection(settings: Providers) -> TurnDetectionMode:
             module, name = PLUGIN_DETECTORS[plugin]
             detector: TurnDetectionMode = getattr(_import_plugin(module), name)()
             return detector
+
+
+def handling(settings: Providers) -> TurnHandlingOptions:
+    """How turns are taken, for `AgentSession(turn_handling=…)`. Call it inside a job."""
+    delays: EndpointingOptions = {}
+    if settings.turn_min_delay_seconds is not None:
+        delays["min_delay"] = settings.turn_min_delay_seconds
+    if settings.turn_max_delay_seconds is not None:
+        delays["max_delay"] = settings.turn_max_delay_seconds
+    return {
+        "turn_detection": detection(settings),
+        "endpointing": delays,
+        # The adaptive mode asks LiveKit Cloud; this one works everywhere.
+        "interruption": {"mode": "vad"},
+    }
 
 
 def _import_plugin(module: str) -> Any:
