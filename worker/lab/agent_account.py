@@ -168,18 +168,18 @@ class AgentAccount:
         self._changes.announce()
 
 
-def by_turn(records: Sequence[Record], turns_began_at: Sequence[float]) -> list[TurnAccount]:
-    """The account of the greeting and of each turn, given when the caller began to speak in each.
-
-    An answer that the caller interrupted is told when the next turn has begun, before what the
-    agent heard in it: it belongs to the turn before.
+def by_turn(records: Sequence[Record], turns: Sequence[tuple[float, bool]]) -> list[TurnAccount]:
+    """The account of the greeting and of each turn, given when the caller began to speak in each,
+    and whether that interrupted the agent. The agent tells of an interrupted answer when it gives
+    it up, in the turn that interrupted it: it belongs to the turn before.
     """
-    parts: list[list[Record]] = [[] for _ in range(len(turns_began_at) + 1)]
+    parts: list[list[Record]] = [[] for _ in range(len(turns) + 1)]
+    owed = {number for number, (_, is_interruption) in enumerate(turns, 1) if is_interruption}
     for record in records:
-        turn = sum(at <= record.at for at in turns_began_at)
-        has_heard = any(r.kind is RecordKind.HEARD for r in parts[turn])
-        is_late = record.was_interrupted and turn > 0 and not has_heard
-        parts[turn - 1 if is_late else turn].append(record)
+        number = sum(began_at <= record.at for began_at, _ in turns)
+        is_late = record.was_interrupted and number in owed
+        parts[number - is_late].append(record)
+        owed -= {number} if is_late else set()
     return [_account(part) for part in parts]
 
 

@@ -65,8 +65,10 @@ def _key(request: web.Request) -> str:
     """Every way of https://docs.cartesia.ai/use-the-api/authentication"""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return request.headers.get("X-API-Key", "") or bearer or request.query.get("api_key", "")
+    return str(request.headers.get("X-API-Key") or request.query.get("api_key") or bearer)
 
 
 def _version(request: web.Request) -> str:
-    return request.query.get("cartesia_version") or request.headers.get("Cartesia-Version", "")
+    return str(
+        request.query.get("cartesia_version") or request.headers.get("Cartesia-Version") or ""
+    )

@@ -33,7 +33,7 @@ async def listen(request: web.Request, settings: Settings, fault: Fault) -> web.
     socket = web.WebSocketResponse(max_msg_size=1024 * 1024)
     socket.headers["dg-request-id"] = request_id
     await socket.prepare(request)
-    stream = _Stream(request, socket, settings, fault, request_id)
+    stream = await asyncio.to_thread(_Stream, request, socket, settings, fault, request_id)
     async with asyncio.TaskGroup() as tasks:
         sender = tasks.create_task(stream.send(), name=f"deepgram sender {request_id}")
         try:

@@ -27,7 +27,10 @@ class Settings:
 
 
 def parse_settings(query: Mapping[str, str]) -> Settings:
-    """:raises UsageError: if it asks for what does not exist, or for what this stand-in cannot do."""
+    """What is asked.
+
+    :raises UsageError: if it does not exist, or this stand-in cannot do it.
+    """
     if query.get("encoding", "linear16") != "linear16":
         raise errors.UsageError("only linear16 is understood here", fix="ask for encoding=linear16")
     if query.get("channels", "1") != "1":

@@ -26,10 +26,8 @@ READY_WITHIN_SECONDS = 20.0
 STOP_SIGNALS_AND_SECONDS = ((SIGTERM, 1.0), (SIGTERM, 5.0), (SIGKILL, 5.0))
 LOG_LINES_SHOWN = 8
 
-# livekit-server reads these before its configuration file: without `env -u`, one in the caller's
-# environment would win over ours (cmd/server/main.go, pkg/config/config.go).
+# In the environment these win over the configuration file (cmd/server/main.go).
 FOREIGN_SETTINGS = ("LIVEKIT_CONFIG", "LIVEKIT_KEYS", "NODE_IP", "UDP_PORT")
-# The file holds the secret, so it is not on the command line for others on this machine to see.
 WITHOUT_FOREIGN_SETTINGS = ("env", *(part for name in FOREIGN_SETTINGS for part in ("-u", name)))
 
 # Starts a program that outlives the shell, in the session of the shell, and prints its id.
@@ -126,12 +124,12 @@ class _Configuration:
 
 
 def _write_configuration(folder: Path, log_level: str) -> _Configuration:
-    """Free ports and a secret of our own, so that several servers can run on one machine."""
+    """Free ports and a secret of our own: several servers can run on one machine."""
     signal_port, udp_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
     api_secret = secrets.token_urlsafe(36)
     folder.mkdir(parents=True, exist_ok=True)
     path, log = folder / "livekit-server.json", folder / "livekit-server.log"
-    path.touch(mode=0o600)
+    path.touch(mode=0o600)  # not a command line, which everybody on this machine can see
     log.write_bytes(b"")
     document = configuration(signal_port, udp_port, api_secret, log_level)
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")

@@ -17,6 +17,7 @@ from worker.lab import behaviour, cartesia, conversation, deepgram, openai, rece
 from worker.lab.behaviour import Behaviours
 from worker.lab.conversation import Conversation
 from worker.lab.reception import DESK, Desk
+from worker.lab.recognition import Recognizer
 
 # OpenAI's own limit for a recording, and a little for the form around it.
 MAX_BODY_BYTES = 26 * 1024 * 1024
@@ -29,7 +30,10 @@ def application(
 ) -> web.Application:
     """Every stand-in on one conversation. With a key, a request that carries another gets its
     provider's 401.
+
+    :raises UsageError: if a word that the caller says cannot be pronounced.
     """
+    Recognizer(conversation.caller_phrases)  # now, and not in the first call; it also warms up
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[DESK] = Desk(conversation, key, behaviours or Behaviours())
     for standing_in in (deepgram, openai, cartesia, reception):

@@ -73,19 +73,21 @@ class Talk:
         await self._hear_greeting(conversation.greeting)
         for exchange, pcm in zip(conversation.exchanges, voice, strict=True):
             await self._wait_for_my_turn(exchange)
-            await self._speak(exchange, pcm)
-            if not await self._hear_answer():
+            if not await self._speak(exchange, pcm) or not await self._hear_answer():
                 break
         else:
             await self._hear_out()
 
         self._ended_at = self._now()
-        self._tell(EventKind.CALL_ENDED, self._ended_at, "by the agent" if line.is_cut else "")
+        who = "by the agent" if line.is_cut else "by the caller"
+        self._tell(EventKind.CALL_ENDED, self._ended_at, who)
 
     def timeline(self, room: str, agent_name: str) -> Timeline:
         """What came of it, when every word has been recognised."""
         line, account, ears = self._parts.line, self._parts.account, self._parts.ears
-        accounts = by_turn(account.records, [taken.began_at for taken in self._taken[1:]])
+        accounts = by_turn(
+            account.records, [(t.began_at, t.interrupted is not None) for t in self._taken[1:]]
+        )
         first = ears.first_after(0.0)
         return Timeline(
             room=room,
@@ -95,6 +97,7 @@ class Talk:
             agent_joined_seconds=(line.agent_joined_at or 0.0) - line.dispatched_at,
             first_audio_seconds=first.started_at - line.dispatched_at if first else None,
             ended_seconds=self._ended_at - line.dispatched_at,
+            was_ended_by_agent=line.is_cut,
             turns=tuple(
                 as_turn(self._taken, number, self._heard(number), told, line.dispatched_at)
                 for number, told in enumerate(accounts)
@@ -118,11 +121,14 @@ class Talk:
         wait_seconds = answer.started_at + exchange.interrupts_after_seconds - self._now()
         await self._until(lambda: False, max(0.0, wait_seconds))
 
-    async def _speak(self, exchange: Exchange, pcm: bytes) -> None:
+    async def _speak(self, exchange: Exchange, pcm: bytes) -> bool:
+        """Whether there was still somebody to speak to."""
         taken = Taken(exchange.caller, exchange.agent, interrupted=self._parts.ears.running)
-        self._tell(EventKind.CALLER_SPEAKS, self._now(), exchange.caller)
-        taken.spoken = await self._parts.microphone.say(pcm)
+        if not self._parts.line.is_cut:
+            self._tell(EventKind.CALLER_SPEAKS, self._now(), exchange.caller)
+            taken.spoken = await self._parts.microphone.say(pcm)
         self._taken.append(taken)
+        return taken.spoken is not None
 
     async def _hear_answer(self) -> bool:
         """The answer is the first sound that begins after the caller did: what went on then is the
@@ -158,9 +164,9 @@ class Talk:
         taken, ears, account = self._taken[number], self._parts.ears, self._parts.account
         if taken.answer is None:
             return
-        await self._until(
+        await self._parts.changes.until(
             lambda: ears.is_all_recognized and bool(account.said_since(taken.began_at)),
-            WORDS_WITHIN_SECONDS,
+            timeout_seconds=WORDS_WITHIN_SECONDS,
         )
         words = self._heard(number) or account.said_since(taken.began_at)
         self._tell(EventKind.AGENT_SPEAKS, taken.answer.started_at, words, taken.gap_seconds)

@@ -1,5 +1,6 @@
 """The raw account of each turn of a call, and the timeline that is made of it afterwards."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,10 @@ class Taken:
 
     @property
     def began_at(self) -> float:
-        return self.spoken.started_at if self.spoken else 0.0
+        """The greeting began before everything; what could not be said any more, after it."""
+        if self.spoken is not None:
+            return self.spoken.started_at
+        return math.inf if self.said else 0.0
 
     @property
     def gap_seconds(self) -> float | None:
@@ -34,14 +38,14 @@ class Taken:
     @property
     def stopped_after_seconds(self) -> float | None:
         """How long the agent went on after the caller began to speak."""
-        if self.interrupted is None:
+        if self.interrupted is None or self.spoken is None:
             return None
-        return max(0.0, self.interrupted.last_sound_at - self.began_at)
+        return max(0.0, self.interrupted.last_sound_at - self.spoken.started_at)
 
 
 def heard_in(taken: Sequence[Taken], number: int, utterances: Sequence[Utterance]) -> str:
     """The words recognised in a turn: of all that began in it."""
-    until = taken[number + 1].began_at if number + 1 < len(taken) else float("inf")
+    until = taken[number + 1].began_at if number + 1 < len(taken) else math.inf
     within = [u for u in utterances if taken[number].began_at <= u.started_at < until]
     return " ".join(u.text for u in within if u.text)
 

@@ -1,0 +1,51 @@
+"""What tests share: a real livekit-server, found or built once, for those marked `server`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from worker import errors
+from worker import settings as settings_module
+from worker.lab import livekit_binary
+from worker.lab import livekit_server as server_module
+from worker.lab.livekit_server import LiveKitServer
+
+BINARY = pytest.StashKey[Path | errors.ToolError]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Get the server before the first test: a build takes minutes, a test has a time limit."""
+    is_needed = any(item.get_closest_marker("server") for item in session.items)
+    if not is_needed or session.config.option.collectonly:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    try:
+        session.config.stash[BINARY] = asyncio.run(
+            livekit_binary.obtain(
+                binary=settings_module.load().lab.livekit_server_bin,
+                progress=lambda line: reporter.write_line(line) if reporter else None,
+            )
+        )
+    except errors.ToolError as error:
+        session.config.stash[BINARY] = error
+
+
+@pytest.fixture(scope="session")
+def livekit_server_binary(pytestconfig: pytest.Config) -> Path:
+    """A missing tool skips on a laptop and fails in CI."""
+    binary = pytestconfig.stash[BINARY]
+    if isinstance(binary, Path):
+        return binary
+    if os.environ.get("CI"):
+        raise binary
+    pytest.skip(f"{binary.problem}; {binary.fix}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def livekit_server(livekit_server_binary: Path) -> AsyncIterator[LiveKitServer]:
+    async with server_module.run(livekit_server_binary) as server:
+        yield server

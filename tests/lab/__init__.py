@@ -1,0 +1,1 @@
+"""The stand-ins of `worker.lab`, driven by LiveKit's unmodified plugins."""

@@ -1,0 +1,107 @@
+"""The script: how it is read, and what the stand-in model finds in it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker import errors
+from worker.lab import conversation, script
+from worker.lab.conversation import Conversation, Exchange, ToolCall
+
+CALL = Conversation(
+    agent="test",
+    greeting="Hello.",
+    exchanges=(
+        Exchange("Can I book a table?", "For how many?"),
+        Exchange("Yes.", "First yes.", (ToolCall("book", {"seats": 2}),)),
+        Exchange("Yes.", "Second yes."),
+    ),
+)
+
+
+def user(text: Any) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def agent(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+CALLED = {"role": "assistant", "tool_calls": [{"function": {"name": "book"}}]}
+RESULT = {"role": "tool", "content": "done"}
+
+
+def answer(
+    *messages: dict[str, Any], offered: frozenset[str] = frozenset({"book"})
+) -> script.Reply:
+    return script.reply(CALL, messages, offered)
+
+
+def test_every_conversation_that_ships_can_be_read() -> None:
+    for name in conversation.shipped_names():
+        assert conversation.load(name).exchanges
+
+
+def test_a_conversation_that_is_not_there_is_an_error_that_names_the_others() -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        conversation.load("nowhere")
+    assert "assistant" in caught.value.fix
+
+
+@pytest.mark.parametrize("text", ["", "agent = 1 =", "agent = 'a'\ngreeting = 'b'\nexchange = 3"])
+def test_a_file_that_is_no_conversation_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "call.toml"
+    path.write_text(text)
+    with pytest.raises(errors.UsageError):
+        conversation.load(str(path))
+
+
+def test_sentences_keep_their_punctuation() -> None:
+    assert conversation.sentences("Thank you. Really? Yes!") == ("Thank you.", "Really?", "Yes!")
+
+
+def test_words_are_what_a_recogniser_knows() -> None:
+    assert conversation.words("It's seven o'clock, Anna!") == ("it's", "seven", "o'clock", "anna")
+
+
+def test_the_greeting_comes_before_the_caller_speaks() -> None:
+    assert answer({"role": "system", "content": "Be kind."}) == script.Reply("Hello.")
+
+
+def test_a_caller_is_understood_by_most_of_the_words() -> None:
+    assert answer(user("book a table")).text == "For how many?"
+    assert answer(user([{"type": "text", "text": "Can I book a table?"}])).text == "For how many?"
+
+
+def test_a_caller_who_says_something_else_is_not_understood() -> None:
+    assert answer(user("What is the weather like?")).text == script.NOT_UNDERSTOOD
+    assert answer(user("")).text == script.NOT_UNDERSTOOD
+
+
+def test_the_same_words_go_on_where_the_call_is() -> None:
+    before = [user("Can I book a table?"), agent("For how many?")]
+    assert answer(*before, user("Yes.")).tools == (ToolCall("book", {"seats": 2}),)
+    assert answer(*before, user("Yes."), CALLED, RESULT).text == "First yes."
+    further = [*before, user("Yes."), CALLED, RESULT, agent("First yes.")]
+    assert answer(*further, user("Yes.")).text == "Second yes."
+
+
+def test_a_tool_that_is_not_offered_is_left_out_and_noted() -> None:
+    reply = answer(user("Yes."), offered=frozenset())
+    assert (reply.text, reply.tools) == ("First yes.", ())
+    assert "book" in reply.note
+
+
+def test_a_turn_that_came_in_two_messages_is_one_turn() -> None:
+    assert answer(user("Can I book"), user("a table?")).text == "For how many?"
+
+
+def test_words_that_were_not_understood_do_not_hide_the_next_ones() -> None:
+    assert answer(user("Hm, well, let me see."), user("Yes.")).tools
+
+
+def test_what_was_answered_is_not_answered_again() -> None:
+    told = {"role": "system", "content": "Say goodbye."}
+    reply = answer(user("Can I book a table?"), agent("For how many?"), told)
+    assert reply.text == script.ALREADY_ANSWERED

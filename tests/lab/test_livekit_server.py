@@ -1,0 +1,140 @@
+import asyncio
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import wait_until
+from worker import errors
+from worker.lab import livekit_binary, livekit_server
+
+NOTHING = "/nowhere"
+
+# Stands in for `go install`: says what Go says, then leaves a program named `server` in GOBIN.
+FAKE_GO = """#!/bin/sh
+echo "go: downloading github.com/livekit/protocol v1.50.5" >&2
+echo "github.com/livekit/protocol/livekit" >&2
+/bin/sleep 0.3
+printf '#!/bin/sh\\n' > "$GOBIN/server" && /bin/chmod +x "$GOBIN/server"
+"""
+FAILING_GO = """#!/bin/sh
+echo "go: module lookup disabled" >&2
+exit 1
+"""
+
+
+def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_the_named_binary_comes_first_then_path_then_what_was_built(tmp_path: Path) -> None:
+    named = program(tmp_path / "named")
+    on_path = program(tmp_path / "bin" / "livekit-server")
+    built = program(tmp_path / "cache" / livekit_binary.BUILT)
+    path, cache = str(on_path.parent), built.parent
+
+    assert livekit_binary.find(binary=named, cache=cache, search_path=path) == named
+    assert livekit_binary.find(binary=None, cache=cache, search_path=path) == on_path
+    assert livekit_binary.find(binary=None, cache=cache, search_path=NOTHING) == built
+    assert livekit_binary.find(binary=None, cache=tmp_path, search_path=NOTHING) is None
+
+
+def test_a_named_binary_that_is_no_program_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(errors.ToolError, match="is not a program"):
+        livekit_binary.find(binary=tmp_path / "missing", cache=tmp_path, search_path=NOTHING)
+
+
+async def test_it_is_built_once_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", FAKE_GO)
+    told: list[str] = []
+    for _ in range(2):
+        binary = await livekit_binary.obtain(
+            cache=tmp_path / "cache",
+            search_path=f"{tmp_path}/bin",
+            progress=told.append,
+            progress_every_seconds=0.05,
+        )
+        assert binary == tmp_path / "cache" / livekit_binary.BUILT
+    assert any("1 modules fetched, 1 packages compiled" in line for line in told)
+    assert sum("about four minutes" in line for line in told) == 1
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [livekit_binary.BUILT]
+
+
+async def test_a_build_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", "#!/bin/sh\nexec /bin/sleep 60\n")
+    cache = tmp_path / "cache"
+    build = asyncio.create_task(
+        livekit_binary.obtain(cache=cache, search_path=f"{tmp_path}/bin"), name="build"
+    )
+    await wait_until(
+        lambda: cache.is_dir() and any(cache.iterdir()), because="the build has a folder"
+    )
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    assert list(cache.iterdir()) == []
+
+
+async def test_a_container_engine_serves_where_go_cannot(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", FAILING_GO)
+    docker = program(tmp_path / "bin" / "docker")
+    binary = await livekit_binary.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
+    assert f"exec {docker} run --rm --network host" in binary.read_text()
+    assert binary.stat().st_mode & stat.S_IXUSR
+
+
+async def test_without_any_way_the_error_names_all_of_them(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", FAILING_GO)
+    program(tmp_path / "bin" / "docker", "#!/bin/sh\nexit 1\n")
+    with pytest.raises(errors.ToolError) as caught:
+        await livekit_binary.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
+    assert "module lookup disabled" in caught.value.problem
+    assert "docker does not answer" in caught.value.problem
+    for way in ("LIVEKIT_SERVER_BIN", "PATH", "Go", "Docker", "Podman"):
+        assert way in caught.value.fix
+
+
+async def test_a_server_that_dies_at_its_start_is_an_error_with_its_last_words(
+    tmp_path: Path,
+) -> None:
+    dying = program(tmp_path / "dying", "#!/bin/sh\necho 'address already in use'\nexit 1\n")
+    with pytest.raises(errors.ToolError, match="address already in use"):
+        async with livekit_server.run(dying):
+            pass
+    with pytest.raises(errors.ToolError, match="address already in use"):
+        await livekit_server.start_detached(dying, tmp_path / "detached")
+
+
+@pytest.mark.server
+async def test_two_servers_run_at_once_on_loopback_only_and_end_with_their_blocks(
+    livekit_server_binary: Path,
+) -> None:
+    run = livekit_server.run
+    async with run(livekit_server_binary) as one, run(livekit_server_binary) as two:
+        assert one.url != two.url
+        for server in (one, two):
+            listening = psutil.Process(server.pid).net_connections("inet")
+            assert len(listening) >= 2
+            assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+            assert len(server.api_secret) >= 32
+    assert not psutil.pid_exists(one.pid)
+    assert not psutil.pid_exists(two.pid)
+
+
+@pytest.mark.server
+async def test_a_detached_server_stays_until_it_is_stopped(
+    livekit_server_binary: Path, tmp_path: Path
+) -> None:
+    server = await livekit_server.start_detached(livekit_server_binary, tmp_path)
+    try:
+        assert server.pid not in {child.pid for child in psutil.Process().children()}
+        assert psutil.Process(server.pid).is_running()
+        assert (tmp_path / "livekit-server.json").stat().st_mode & 0o077 == 0
+    finally:
+        await livekit_server.stop_detached(server.pid)
+    await wait_until(lambda: not psutil.pid_exists(server.pid), because="it was stopped")
+    await livekit_server.stop_detached(server.pid)
