@@ -18,7 +18,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How every `python -m worker` verb ends; 64 to 78 follow BSD's sysexits.h where it has a word."""
+    """How every verb of `python -m worker` ends; 64 to 78 follow BSD's sysexits.h where it fits."""
 
     OK = 0
     UNEXPECTED = 1

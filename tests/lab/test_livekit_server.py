@@ -1,4 +1,5 @@
 import asyncio
+import os
 import stat
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.waiting import wait_until
 from worker import errors
-from worker.lab import livekit_binary, livekit_server
+from worker.lab import livekit_binary, livekit_server, processes
 
 NOTHING = "/nowhere"
 
@@ -106,7 +107,7 @@ async def test_a_server_that_dies_at_its_start_is_an_error_with_its_last_words(
         async with livekit_server.run(dying):
             pass
     with pytest.raises(errors.ToolError, match="address already in use"):
-        await livekit_server.start_detached(dying, tmp_path / "detached")
+        await livekit_server.start(dying, tmp_path / "of its own")
 
 
 @pytest.mark.server
@@ -117,24 +118,24 @@ async def test_two_servers_run_at_once_on_loopback_only_and_end_with_their_block
     async with run(livekit_server_binary) as one, run(livekit_server_binary) as two:
         assert one.url != two.url
         for server in (one, two):
-            listening = psutil.Process(server.pid).net_connections("inet")
+            listening = psutil.Process(server.process.pid).net_connections("inet")
             assert len(listening) >= 2
             assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
             assert len(server.api_secret) >= 32
-    assert not psutil.pid_exists(one.pid)
-    assert not psutil.pid_exists(two.pid)
+    assert not psutil.pid_exists(one.process.pid)
+    assert not psutil.pid_exists(two.process.pid)
 
 
 @pytest.mark.server
-async def test_a_detached_server_stays_until_it_is_stopped(
+async def test_a_server_of_its_own_stays_until_it_is_stopped(
     livekit_server_binary: Path, tmp_path: Path
 ) -> None:
-    server = await livekit_server.start_detached(livekit_server_binary, tmp_path)
+    server = await livekit_server.start(livekit_server_binary, tmp_path)
     try:
-        assert server.pid not in {child.pid for child in psutil.Process().children()}
-        assert psutil.Process(server.pid).is_running()
+        assert processes.is_alive(server.process)
+        assert os.getsid(server.process.pid) != os.getsid(0)
         assert (tmp_path / "livekit-server.json").stat().st_mode & 0o077 == 0
     finally:
-        await livekit_server.stop_detached(server.pid)
-    await wait_until(lambda: not psutil.pid_exists(server.pid), because="it was stopped")
-    await livekit_server.stop_detached(server.pid)
+        await processes.stop(server.process)
+    assert not processes.is_alive(server.process)
+    await processes.stop(server.process)

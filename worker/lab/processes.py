@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 
 import psutil
 
@@ -14,6 +15,9 @@ from worker import errors
 
 LOOK_EVERY_SECONDS = 0.05
 LAST_LINES = 8
+# livekit-server ignores a first SIGTERM in its first 100 ms, and waits at one for every participant
+# to leave; the second one ends it at once (cmd/server/main.go and pkg/service/server.go, Stop).
+STOP_SIGNALS_AND_SECONDS = ((SIGTERM, 1.0), (SIGTERM, 10.0), (SIGKILL, 5.0))
 
 # Python warns of a Popen that is collected while its program runs; these are meant to go on.
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -55,12 +59,7 @@ def start(
             f"{name} cannot be run: {error}", fix=f"see whether {command[0]} is a program"
         ) from error
     _started[process.pid] = process
-    return adopt(name, process.pid, log)
-
-
-def adopt(name: str, pid: int, log: Path) -> Running:
-    """A program that runs already."""
-    return Running(name, pid, psutil.Process(pid).create_time(), log)
+    return Running(name, process.pid, psutil.Process(process.pid).create_time(), log)
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -93,31 +92,39 @@ async def wait_for_line(
         if found is not None:
             return found
         if not is_alive(running):
-            raise _said(running, f"{running.name} ended while it started", lines)
+            raise failed(running, "ended while it started")
         if asyncio.get_running_loop().time() > deadline:
-            raise _said(running, f"{running.name} was not ready in {within_seconds:g} s", lines)
+            raise failed(running, f"was not ready within {within_seconds:g} s")
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
-def _said(running: Running, problem: str, lines: list[str]) -> errors.ToolError:
-    said = "\n".join(lines[-LAST_LINES:]) or "nothing"
-    return errors.ToolError(f"{problem}; it said:\n{said}", fix=f"see {running.log}")
+def failed(running: Running, how: str) -> errors.ToolError:
+    """What to raise for a program that did not come up, with the last lines of its log."""
+    lines = running.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    said = "\n".join(lines) or "nothing"
+    return errors.ToolError(
+        f"{running.name} {how}; it said:\n{said}", fix=f"see {running.log}, or run it by hand"
+    )
 
 
-async def stop(running: Running, *, within_seconds: float = 10.0) -> None:
-    """End it: SIGTERM, and SIGKILL for it and all its children where that is not enough."""
+async def stop(running: Running) -> None:
+    """End it, and what children it leaves; nothing happens if it has ended already."""
     if is_alive(running):
-        await asyncio.to_thread(_end, running.pid, within_seconds)
+        await asyncio.to_thread(_end, running.pid)
+    if started := _started.pop(running.pid, None):
+        started.wait()
 
 
-def _end(pid: int, within_seconds: float) -> None:
+def _end(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, left = psutil.wait_procs([process], timeout=within_seconds)
-        survivors = family if left else [p for p in family[1:] if p.is_running()]
-        for survivor in survivors:
+        children = process.children(recursive=True)
+        for number, limit_seconds in STOP_SIGNALS_AND_SECONDS:
+            process.send_signal(number)
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(limit_seconds)
+                break
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                survivor.kill()
-        psutil.wait_procs(survivors, timeout=within_seconds)
+                child.kill()
+        psutil.wait_procs(children, timeout=STOP_SIGNALS_AND_SECONDS[-1][1])

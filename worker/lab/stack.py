@@ -71,8 +71,8 @@ async def up(plan: Plan, say: Say) -> Stack:
         say(time.monotonic() - began, name, detail)
 
     try:
-        livekit = await livekit_server.start_detached(plan.binary, plan.folder)
-        parts.append(processes.adopt("livekit-server", livekit.pid, livekit.log))
+        livekit = await livekit_server.start(plan.binary, plan.folder)
+        parts.append(livekit.process)
         tell("livekit-server", f"{livekit.url} ({livekit_binary.VERSION}, loopback only)")
 
         providers, providers_url = await _start_providers(plan)

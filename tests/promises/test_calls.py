@@ -1,0 +1,107 @@
+"""What the README promises of a call, through the same commands and the same stack."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from worker import errors
+from worker.lab import caller, conversation, livekit_binary, stack, timeline
+from worker.lab.caller import CallPlan
+from worker.lab.stack import Stack
+from worker.lab.timeline import Timeline
+
+pytestmark = pytest.mark.server
+
+STOCK_AGENT = Path(__file__).with_name("stock_agent.py")
+
+RunStack = Callable[..., AbstractAsyncContextManager[Stack]]
+
+
+@pytest.fixture
+def run_stack(tmp_path: Path) -> RunStack:
+    """A whole stack of its own for one test; `agent` is a value of WORKER_AGENT."""
+
+    @asynccontextmanager
+    async def running(
+        agent: str,
+        script: str = "assistant",
+        behaviour: tuple[str, ...] = (),
+        **extra: str,
+    ) -> AsyncIterator[Stack]:
+        binary = await livekit_binary.obtain()
+        plan = stack.Plan(agent, script, tmp_path, binary, behaviour, tuple(extra.items()))
+        async with stack.run(plan, say=lambda *_: None) as up:
+            yield up
+
+    return running
+
+
+async def call(up: Stack, script: str = "assistant", name: str | None = None) -> Timeline:
+    plan = CallPlan(
+        *(up.url, up.api_key, up.api_secret, name or up.agent_name, conversation.load(script)),
+        join_timeout_seconds=30.0,
+        answer_timeout_seconds=30.0,
+    )
+    return await caller.place_call(plan)
+
+
+async def test_a_call_to_the_assistant_is_understood_by_both_sides(run_stack: RunStack) -> None:
+    async with run_stack("assistant") as up:
+        done = await call(up)
+    assert timeline.verdict(done) is None
+    assert [turn.tools for turn in done.turns if turn.tools] == [("opening_hours",)]
+    assert [turn.is_interruption for turn in done.turns].count(True) == 1
+    assert not any(psutil.pid_exists(part.pid) for part in up.parts)
+
+
+async def test_an_interview_is_held_to_its_end(run_stack: RunStack) -> None:
+    async with run_stack("interview", script="interview") as up:
+        done = await call(up, "interview")
+    assert timeline.verdict(done) is None
+
+
+async def test_a_stock_agent_file_is_hosted_unchanged_and_takes_the_same_call(
+    run_stack: RunStack,
+) -> None:
+    async with run_stack(str(STOCK_AGENT)) as up:
+        assert up.agent_name == "my-agent"
+        done = await call(up)
+    assert timeline.verdict(done) is None
+    assert done.turns[1].tools == ("opening_hours",)
+
+
+async def test_a_second_provider_takes_over_where_the_first_is_ill(run_stack: RunStack) -> None:
+    async with run_stack(
+        "assistant",
+        behaviour=("cartesia:fault=server_error", "deepgram:fault=server_error"),
+        WORKER_TTS="cartesia,openai",
+        WORKER_STT="deepgram,openai",
+    ) as up:
+        done = await call(up)
+    assert timeline.verdict(done) is None
+
+
+async def test_a_provider_that_refuses_the_key_makes_the_call_a_failure_that_says_so(
+    run_stack: RunStack,
+) -> None:
+    async with run_stack("assistant", behaviour=("openai-llm:fault=unauthorized",)) as up:
+        done = await call(up)
+    problem = timeline.verdict(done)
+    assert isinstance(problem, errors.NotUnderstoodError)
+    assert "401" in problem.problem
+
+
+async def test_a_call_to_an_agent_that_is_not_there_says_that_none_came(
+    run_stack: RunStack,
+) -> None:
+    async with run_stack("assistant") as up:
+        with pytest.raises(errors.NoAgentError, match="nobody"):
+            await caller.place_call(
+                CallPlan(
+                    *(up.url, up.api_key, up.api_secret, "nobody", conversation.load("assistant")),
+                    join_timeout_seconds=3.0,
+                )
+            )
