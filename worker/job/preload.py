@@ -5,16 +5,18 @@ stand here: no thread, no event loop, no open connection.
 """
 
 from functools import cache
+from importlib import import_module
 
 from livekit.agents import vad as livekit_vad
 
 from worker import errors
 from worker import settings as settings_module
-from worker.providers import (
-    session,  # noqa: F401  imports every plugin, once
-    turns,
-)
+from worker.providers import turns
 from worker.setting_groups import Providers
+
+# Imported on first use, inside the first call, where each would stop that call's audio for a tenth
+# of a second: every plugin, and what the OpenAI client needs to open its first connection.
+MODULES = ("worker.providers.session", "anyio._backends._asyncio")
 
 
 @cache
@@ -29,6 +31,8 @@ def vad(settings: Providers) -> livekit_vad.VAD:
 
 def run() -> None:
     """Load what every job will want. A failure is left for prewarm to report, in the job."""
+    for name in MODULES:
+        import_module(name)
     try:
         vad(settings_module.load().providers)
     except errors.VoicefleetError:
