@@ -65,7 +65,7 @@ async def test_a_call_is_heard_answered_interrupted_and_taken_down(echo: CallPla
     assert kinds[:3] == [EventKind.DISPATCHED, EventKind.AGENT_JOINED, EventKind.FIRST_AUDIO]
     assert kinds[-1] == EventKind.CALL_ENDED
     assert set(kinds) >= {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.INTERRUPTED}
-    assert [e.text for e in events if e.kind is EventKind.AGENT_SPEAKS][-1] == ANSWER
+    assert [e.text for e in events if e.kind is EventKind.CALLER_HEARD][-1] == ANSWER
 
 
 async def test_without_expectations_the_agents_own_transcript_tells(echo: CallPlan) -> None:

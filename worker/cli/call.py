@@ -69,7 +69,7 @@ def place(plan: CallPlan, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(done.to_json(), indent=2))
     else:
-        print(f"\n{report.summary(done)}")
+        print(f"\n{report.conversation(done)}")
     problem = timeline.verdict(done)
     if problem is not None:
         raise problem

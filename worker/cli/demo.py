@@ -58,7 +58,7 @@ async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, 
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
         done = await caller.place_call(call, on_event=report.printer())
-        _say(f"\nthe conversation, as both sides heard it\n{report.summary(done)}")
+        _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
         if (problem := timeline.verdict(done)) is not None:
             problem.fix += f"; the logs are in {folder}"
             raise problem

@@ -1,16 +1,13 @@
-"""A call in words: each event as it happens, and what it came to at the end."""
+"""A call in words: each event as it happens, then the conversation as both sides heard it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 
 from worker.lab.timeline import Event, EventKind, Timeline, Turn
 
-QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.AGENT_SPEAKS}
-
-
-def event(what: Event) -> str:
-    """One line: when, what, and the words."""
-    text = f"“{what.text}”" if what.kind in QUOTED and what.text else what.text
-    return f"{what.at_seconds:7.2f} s  {what.kind.value:<14} {text}".rstrip()
+QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.CALLER_HEARD}
+SAME = "word for word"
+INDENT = " " * 24
 
 
 def printer() -> Callable[[Event], None]:
@@ -18,33 +15,48 @@ def printer() -> Callable[[Event], None]:
     return lambda what: print(event(what), flush=True)
 
 
-def summary(timeline: Timeline) -> str:
-    """The turns side by side: what was said, what the other side heard, and the gap."""
-    lines = [
-        "  turn  gap      the caller said → the agent heard / the agent said → the caller heard"
-    ]
-    for number, turn in enumerate(timeline.turns):
-        lines += _turn(number, turn)
+def event(what: Event) -> str:
+    """One line: when, what, and the words."""
+    text = f"“{what.text}”" if what.kind in QUOTED and what.text else what.text
+    if what.gap_seconds is not None:
+        text = f"after {what.gap_seconds:.2f} s"
+    return f"{what.at_seconds:7.2f} s  {what.kind.value:<14} {text}".rstrip()
+
+
+def conversation(timeline: Timeline) -> str:
+    """Who said what, and what the other side heard of it; the gap before each answer."""
+    lines = [line for turn in timeline.turns for line in _turn(turn)]
     gaps = [g for turn in timeline.turns if (g := turn.gap_seconds) is not None]
-    lines.append(f"  joined in {timeline.agent_joined_seconds:.2f} s; gaps {_range(gaps)}")
-    return "\n".join(lines)
+    joined = f"agent joined after {timeline.agent_joined_seconds:.2f} s"
+    return "\n".join([*lines, f"\n  {joined}; gaps of the turns: {spread(gaps)}"])
 
 
-def _turn(number: int, turn: Turn) -> list[str]:
-    gap = f"{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else "–"
-    tools = f"  (tools: {', '.join(turn.tools)})" if turn.tools else ""
-    cut = "  (interrupted)" if turn.was_interrupted else ""
-    lines = []
-    if turn.said:
-        heard = turn.agent_heard if turn.agent_heard is not None else "(it shows no transcript)"
-        lines.append(f"  {number:>4}  {'':8} caller {turn.said!r} → {heard!r}")
-    said = turn.expected or turn.agent_said
-    lines.append(f"  {'':4}  {gap:<8} agent  {said!r} → {turn.heard!r}{tools}{cut}")
-    return lines
-
-
-def _range(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Least, median and most of some seconds."""
     if not values:
         return "none"
-    middle = sorted(values)[len(values) // 2]
-    return f"{min(values):.2f} to {max(values):.2f} s, median {middle:.2f} s"
+    return f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} s"
+
+
+def _turn(turn: Turn) -> Iterator[str]:
+    if turn.said:
+        yield _line("", "caller", turn.said)
+        yield f"{INDENT}agent heard {_heard(turn.said, turn.agent_heard)}{_tools(turn)}"
+    gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
+    yield _line(gap, "agent", turn.expected or turn.agent_said)
+    cut = ", interrupted" if turn.was_interrupted else ""
+    yield f"{INDENT}caller heard {_heard(turn.expected, turn.heard)}{cut}"
+
+
+def _line(gap: str, who: str, text: str) -> str:
+    return f"  {gap:>9}  {who:<10} {text}"
+
+
+def _heard(said: str, heard: str | None) -> str:
+    if heard is None:
+        return "… (it shows no transcript)"
+    return SAME if said and heard == said else f"“{heard}”"
+
+
+def _tools(turn: Turn) -> str:
+    return f", called {', '.join(turn.tools)}" if turn.tools else ""

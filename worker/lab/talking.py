@@ -8,7 +8,7 @@ from worker.lab.agent_account import AgentAccount, Record, RecordKind, by_turn
 from worker.lab.changes import Changes
 from worker.lab.conversation import Conversation, Exchange
 from worker.lab.line import Line
-from worker.lab.listening import Ears
+from worker.lab.listening import Ears, Utterance
 from worker.lab.microphone import Microphone
 from worker.lab.timeline import Event, EventKind, Timeline
 from worker.lab.turns import Taken, as_turn, heard_in
@@ -110,8 +110,8 @@ class Talk:
         greeting = Taken("", expected)
         self._taken.append(greeting)
         limit = patience.answer_timeout_seconds if expected else patience.greeting_timeout_seconds
-        if await self._first_sound(greeting, limit) and greeting.answer is not None:
-            self._tell(EventKind.FIRST_AUDIO, greeting.answer.started_at)
+        if (answer := await self._first_sound(greeting, limit)) is not None:
+            self._tell(EventKind.FIRST_AUDIO, answer.started_at)
 
     async def _wait_for_my_turn(self, exchange: Exchange) -> None:
         answer = self._taken[-1].answer
@@ -135,18 +135,22 @@ class Talk:
         old answer.
         """
         taken = self._taken[-1]
-        is_answered = await self._first_sound(taken, self._patience.answer_timeout_seconds)
-        if taken.interrupted is not None:
-            await self._tell_answer(len(self._taken) - 2)
+        cut_short = taken.interrupted
+        if cut_short is not None:
+            await self._until(lambda: cut_short.is_over, LONGEST_ANSWER_SECONDS)
             went_on = f"the agent went on for {taken.stopped_after_seconds:.2f} s"
-            self._tell(EventKind.INTERRUPTED, taken.interrupted.last_sound_at, went_on)
-        return is_answered
+            self._tell(EventKind.INTERRUPTED, cut_short.last_sound_at, went_on)
+            await self._tell_words(len(self._taken) - 2)
+        answer = await self._first_sound(taken, self._patience.answer_timeout_seconds)
+        if answer is not None:
+            self._tell(EventKind.AGENT_SPEAKS, answer.started_at, gap_seconds=taken.gap_seconds)
+        return answer is not None
 
-    async def _first_sound(self, taken: Taken, timeout_seconds: float) -> bool:
+    async def _first_sound(self, taken: Taken, timeout_seconds: float) -> Utterance | None:
         ears = self._parts.ears
         await self._until(lambda: ears.first_after(taken.began_at) is not None, timeout_seconds)
         taken.answer = ears.first_after(taken.began_at)
-        return taken.answer is not None
+        return taken.answer
 
     async def _hear_out(self) -> None:
         """Wait until the agent has finished."""
@@ -158,27 +162,29 @@ class Talk:
             return ears.running is None and not account.is_busy
 
         await self._until(is_finished, LONGEST_ANSWER_SECONDS)
-        await self._tell_answer(len(self._taken) - 1)
+        await self._tell_words(len(self._taken) - 1)
 
-    async def _tell_answer(self, number: int) -> None:
-        taken, ears, account = self._taken[number], self._parts.ears, self._parts.account
+    async def _tell_words(self, number: int) -> None:
+        """What was heard of an answer, when it is over."""
+        taken, ears = self._taken[number], self._parts.ears
         if taken.answer is None:
             return
         await self._parts.changes.until(
-            lambda: ears.is_all_recognized and bool(account.said_since(taken.began_at)),
+            lambda: ears.is_all_recognized and bool(self._words(number)),
             timeout_seconds=WORDS_WITHIN_SECONDS,
         )
-        words = self._heard(number) or account.said_since(taken.began_at)
-        self._tell(EventKind.AGENT_SPEAKS, taken.answer.started_at, words, taken.gap_seconds)
+        self._tell(EventKind.CALLER_HEARD, self._now(), self._words(number))
+
+    def _words(self, number: int) -> str:
+        """The words recognised; of an agent with nothing to expect, those of its own account."""
+        return self._heard(number) or self._parts.account.said_since(self._taken[number].began_at)
 
     def _heard(self, number: int) -> str:
         return heard_in(self._taken, number, self._parts.ears.utterances)
 
     async def _until(self, is_so: Callable[[], bool], timeout_seconds: float) -> None:
-        line = self._parts.line
-        await self._parts.changes.until(
-            lambda: line.is_cut or is_so(), timeout_seconds=timeout_seconds
-        )
+        line, changes = self._parts.line, self._parts.changes
+        await changes.until(lambda: line.is_cut or is_so(), timeout_seconds=timeout_seconds)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

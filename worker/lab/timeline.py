@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     AGENT_HEARD = "agent heard"
     TOOL_CALLED = "tool called"
     AGENT_SPEAKS = "agent speaks"
+    CALLER_HEARD = "caller heard"
     INTERRUPTED = "interrupted"
     AGENT_ERROR = "agent error"
     CALL_ENDED = "call ended"
