@@ -6,7 +6,7 @@ unless told not to; where it does not, the `lk.transcription` text streams tell 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -30,6 +30,7 @@ BUSY_STATES = (protocol.AS_THINKING, protocol.AS_SPEAKING)
 
 
 class RecordKind(StrEnum):
+    SILENCE = "silence"
     HEARD = "heard"
     SAID = "said"
     TOOL = "tool"
@@ -46,16 +47,6 @@ class Record:
     text: str = ""
     was_interrupted: bool = False
     legs_seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnAccount:
-    """The records of one turn, put together."""
-
-    agent_heard: str | None
-    agent_said: str
-    tools: tuple[str, ...]
-    legs_seconds: dict[str, float]
 
 
 class AgentAccount:
@@ -92,6 +83,7 @@ class AgentAccount:
 
     async def __aenter__(self) -> Self:
         self._session.on("agent_state_changed", self._on_state)
+        self._session.on("user_state_changed", self._on_user_state)
         self._session.on("user_input_transcribed", self._on_transcribed)
         self._session.on("function_tools_executed", self._on_tools)
         self._session.on("conversation_item_added", self._on_item)
@@ -110,6 +102,10 @@ class AgentAccount:
     def _on_state(self, event: protocol.AgentSessionEvent) -> None:
         self._state = event.agent_state_changed.new_state
         self._changes.announce()
+
+    def _on_user_state(self, event: protocol.AgentSessionEvent) -> None:
+        if event.user_state_changed.new_state == protocol.US_LISTENING:
+            self._record(RecordKind.SILENCE)
 
     def _on_transcribed(self, event: protocol.AgentSessionEvent) -> None:
         if event.user_input_transcribed.is_final:
@@ -166,34 +162,3 @@ class AgentAccount:
         if self._state is None:
             self.on_record(record)
         self._changes.announce()
-
-
-def by_turn(records: Sequence[Record], turns: Sequence[tuple[float, bool]]) -> list[TurnAccount]:
-    """The account of the greeting and of each turn, given when the caller began to speak in each,
-    and whether that interrupted the agent. The agent tells of an interrupted answer when it gives
-    it up, in the turn that interrupted it: it belongs to the turn before.
-    """
-    parts: list[list[Record]] = [[] for _ in range(len(turns) + 1)]
-    owed = {number for number, (_, is_interruption) in enumerate(turns, 1) if is_interruption}
-    for record in records:
-        number = sum(began_at <= record.at for began_at, _ in turns)
-        is_late = record.was_interrupted and number in owed
-        parts[number - is_late].append(record)
-        owed -= {number} if is_late else set()
-    return [_account(part) for part in parts]
-
-
-def _account(records: Sequence[Record]) -> TurnAccount:
-    def texts(kind: RecordKind) -> tuple[str, ...]:
-        return tuple(r.text for r in records if r.kind is kind)
-
-    legs: dict[str, float] = {}
-    for record in records:
-        legs = {**record.legs_seconds, **legs}
-    heard = texts(RecordKind.HEARD)
-    return TurnAccount(
-        agent_heard=" ".join(heard) if heard else None,
-        agent_said=" ".join(texts(RecordKind.SAID)),
-        tools=texts(RecordKind.TOOL),
-        legs_seconds=legs,
-    )

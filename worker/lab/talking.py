@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from worker.lab.agent_account import AgentAccount, Record, RecordKind, by_turn
+from worker.lab.agent_account import AgentAccount, Record, RecordKind
 from worker.lab.changes import Changes
 from worker.lab.conversation import Conversation, Exchange
 from worker.lab.line import Line
 from worker.lab.listening import Ears, Utterance
 from worker.lab.microphone import Microphone
 from worker.lab.timeline import Event, EventKind, Timeline
-from worker.lab.turns import Taken, as_turn, heard_in
+from worker.lab.turns import Taken, as_turn, by_turn, heard_in
 
 # An agent has finished when it is silent and tells that it is not busy; one that does not tell is
 # given the time of a long breath between sentences.

@@ -47,6 +47,8 @@ class Turn:
     `gap_seconds` runs from the last voiced sample that left the microphone to the first sound of
     the answer that was heard. So it holds both ways over the network and both sides' buffers: on
     one machine about 35 ms each way, the same within a call to 1 ms.
+    From the same instant, as it was told: `silence_noticed_after_seconds`, when the agent's VAD had
+    noticed, and `transcript_after_seconds`, when its STT had the words.
     `legs_seconds` is LiveKit's own account of the turn, by LiveKit's own names (`llm_node_ttft`).
     """
 
@@ -62,6 +64,8 @@ class Turn:
     is_interruption: bool = False
     stopped_after_seconds: float | None = None
     was_interrupted: bool = False
+    silence_noticed_after_seconds: float | None = None
+    transcript_after_seconds: float | None = None
     legs_seconds: dict[str, float] = field(default_factory=dict)
 
     @property

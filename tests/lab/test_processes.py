@@ -1,0 +1,69 @@
+"""Programs of the lab: started on their own, watched by their log, ended for good."""
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import wait_until
+from worker import errors
+from worker.lab import processes
+
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
+WITH_A_CHILD = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def run(folder: Path, code: str) -> processes.Running:
+    return processes.start("program", (sys.executable, "-c", code), environment={}, folder=folder)
+
+
+async def test_a_program_that_ends_while_it_starts_is_an_error_with_its_last_words(
+    tmp_path: Path,
+) -> None:
+    running = run(tmp_path, "print('no port'); raise SystemExit(1)")
+    with pytest.raises(errors.ToolError, match="no port"):
+        await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=20)
+    await processes.stop(running)
+
+
+async def test_a_program_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
+    running = run(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(errors.ToolError, match="not ready within"):
+        await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=0.2)
+    await processes.stop(running)
+
+
+async def test_a_program_that_ignores_sigterm_is_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = tuple((number, 0.2) for number, _ in processes.STOP_SIGNALS_AND_SECONDS)
+    monkeypatch.setattr(processes, "STOP_SIGNALS_AND_SECONDS", quick)
+    running = run(tmp_path, f"{STUBBORN}; time.sleep(60)")
+    await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=20)
+    await processes.stop(running)
+    assert not processes.is_alive(running)
+
+
+async def test_no_child_of_a_stopped_program_is_left(tmp_path: Path) -> None:
+
+    running = run(tmp_path, WITH_A_CHILD)
+    await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=20)
+    (child,) = psutil.Process(running.pid).children()
+    await processes.stop(running)
+    await wait_until(lambda: not child.is_running(), because="the child was ended with it")
+
+
+def test_a_later_process_with_the_same_id_is_not_taken_for_it(tmp_path: Path) -> None:
+    me = processes.Running("me", 1, 0.0, tmp_path / "log")
+    assert not processes.is_alive(me)
+
+
+def test_a_program_that_is_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(errors.ToolError, match="cannot be run"):
+        processes.start("none", (str(tmp_path / "none"),), environment={}, folder=tmp_path)
