@@ -1,14 +1,13 @@
 """What the README promises of a call, through the same commands and the same stack."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.promises.conftest import RunStack
 from worker import errors
-from worker.lab import caller, conversation, livekit_binary, stack, timeline
+from worker.lab import caller, conversation, timeline
 from worker.lab.caller import CallPlan
 from worker.lab.stack import Stack
 from worker.lab.timeline import Timeline
@@ -16,27 +15,6 @@ from worker.lab.timeline import Timeline
 pytestmark = pytest.mark.server
 
 STOCK_AGENT = Path(__file__).with_name("stock_agent.py")
-
-RunStack = Callable[..., AbstractAsyncContextManager[Stack]]
-
-
-@pytest.fixture
-def run_stack(tmp_path: Path) -> RunStack:
-    """A whole stack of its own for one test; `agent` is a value of WORKER_AGENT."""
-
-    @asynccontextmanager
-    async def running(
-        agent: str,
-        script: str = "assistant",
-        behaviour: tuple[str, ...] = (),
-        **extra: str,
-    ) -> AsyncIterator[Stack]:
-        binary = await livekit_binary.obtain()
-        plan = stack.Plan(agent, script, tmp_path, binary, behaviour, tuple(extra.items()))
-        async with stack.run(plan, say=lambda *_: None) as up:
-            yield up
-
-    return running
 
 
 async def call(up: Stack, script: str = "assistant", name: str | None = None) -> Timeline:

@@ -8,7 +8,6 @@ from functools import partial
 
 import typer
 
-from worker import errors
 from worker import settings as settings_module
 from worker.errors import ExitCode, VoicefleetError
 from worker.job import agent_file
@@ -22,11 +21,17 @@ Check = tuple[str, Callable[[], str | None]]
 
 
 def check() -> int:
-    """Check settings, agent file, port, models, LiveKit and every provider, and say each fix."""
+    """Check settings, agent file, port, models, LiveKit and every provider; a line each, with its
+    fix where it fails. Ends with the code of the first failure.
+    """
     settings = settings_module.load()
     typer.echo("ok    settings")
-    failures = [code for step in steps(settings) if (code := _try(*step)) is not ExitCode.OK]
+    codes = [_try(*step) for step in steps(settings)]
+    failures = [code for code in codes if code is not ExitCode.OK]
     if failures:
+        typer.echo(
+            f"error: {len(failures)} of {len(codes)} checks failed\nfix: see each above", err=True
+        )
         return failures[0]
     typer.echo("all is well: `python -m worker start` will serve")
     return ExitCode.OK
@@ -47,12 +52,8 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
     """Run one check and print its line; a failure prints what happened and its fix."""
     try:
         detail = step()
-    except errors.SettingsError as error:
-        for problem, fix in error.violations:
-            typer.echo(f"FAIL  {name}\nerror: {problem}\nfix: {fix}", err=True)
-        return error.exit_code
     except VoicefleetError as error:
-        typer.echo(f"FAIL  {name}\nerror: {error.problem}\nfix: {error.fix}", err=True)
+        typer.echo(f"FAIL  {name}: {' '.join(error.problem.split())}\n      fix: {error.fix}")
         return error.exit_code
     typer.echo(f"ok    {name}{f': {detail}' if detail else ''}")
     return ExitCode.OK

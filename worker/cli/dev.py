@@ -1,5 +1,6 @@
 """`dev`: run the worker while you write the agent, restarted at each change of a file."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ def dev(
 ) -> None:
     """Serve calls as LiveKit's dev mode does: no load limit, no drain, readable logs."""
     if reload:
-        command = f"{sys.executable} -m worker dev --no-reload"
+        command = shlex.join([sys.executable, "-m", "worker", "dev", "--no-reload"])
         watchfiles.run_process(
             path,
             target=command,

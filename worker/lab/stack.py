@@ -136,6 +136,23 @@ def worker_environment(
         "LIVEKIT_API_KEY": livekit.api_key,
         "LIVEKIT_API_SECRET": livekit.api_secret,
         "WORKER_AGENT": plan.agent,
+        **provider_settings(providers_url),
+        **dict(plan.extra),
+    }
+
+
+def operator_environment(stack: Stack) -> dict[str, str]:
+    """What another process needs beside the stack's worker: `check`, `call`, a second pod."""
+    return clean_environment() | {
+        "LIVEKIT_URL": stack.url,
+        "LIVEKIT_API_KEY": stack.api_key,
+        "LIVEKIT_API_SECRET": stack.api_secret,
+        **provider_settings(stack.providers_url),
+    }
+
+
+def provider_settings(providers_url: str) -> dict[str, str]:
+    return {
         "WORKER_HTTP_PORT": "0",
         "WORKER_WARM_PROCESSES": "1",
         "WORKER_DEEPGRAM_URL": f"{providers_url}/deepgram/v1/listen",
@@ -144,7 +161,6 @@ def worker_environment(
         "DEEPGRAM_API_KEY": KEY,
         "OPENAI_API_KEY": KEY,
         "CARTESIA_API_KEY": KEY,
-        **dict(plan.extra),
     }
 
 

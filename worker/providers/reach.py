@@ -76,7 +76,7 @@ async def _models(session: aiohttp.ClientSession, url: str, key: str) -> None:
 def _answered(name: str, error: aiohttp.ClientResponseError) -> errors.ProviderError:
     if error.status in {401, 403}:
         return errors.ProviderError(
-            f"{name} refuses the key: {error.status} {error.message}", fix=f"correct {KEY_OF[name]}"
+            f"{name} refuses the key ({error.status})", fix=f"correct {KEY_OF[name]}"
         )
     return errors.ProviderError(
         f"{name} answers {error.status} {error.message}",

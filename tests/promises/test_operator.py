@@ -1,0 +1,148 @@
+"""What an operator does by hand: the preflight, the probe, a start that cannot be, a stop."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from worker.errors import ExitCode
+from worker.lab import conversation, processes, stack
+from worker.lab.stack import Stack
+
+READING_GROUP = conversation.load("assistant").exchanges[1]
+
+pytestmark = pytest.mark.server
+
+
+def run(up: Stack, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """One verb, with the environment of the stack's own worker."""
+    return subprocess.run(
+        processes.python("worker", *arguments),
+        env=stack.operator_environment(up) | changed,
+        cwd=up.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def taken_port() -> Iterator[str]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield str(taken.getsockname()[1])
+
+
+def test_check_of_a_worker_that_can_start_is_all_ok(assistant_stack: Stack) -> None:
+    done = run(assistant_stack, "check")
+    assert done.returncode == ExitCode.OK, done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 9
+    assert lines[-1].startswith("all is well")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "line", "fix"),
+    [
+        ({"OPENAI_API_KEY": "wrong"}, ExitCode.PROVIDER, "llm refuses the key (401)", "OPENAI"),
+        ({"DEEPGRAM_API_KEY": "wrong"}, ExitCode.PROVIDER, "deepgram refuses the key", "DEEPGRAM"),
+        ({"CARTESIA_API_KEY": "wrong"}, ExitCode.PROVIDER, "cartesia refuses the key", "CARTESIA"),
+        (
+            {"WORKER_DEEPGRAM_URL": "http://127.0.0.1:9/v1/listen"},
+            ExitCode.PROVIDER,
+            "deepgram does not answer",
+            "WORKER_DEEPGRAM_URL",
+        ),
+        (
+            {"LIVEKIT_API_SECRET": "w" * 40},
+            ExitCode.LIVEKIT,
+            "refuses the key 'voicefleet-lab'",
+            "LIVEKIT_API_SECRET",
+        ),
+        ({"WORKER_AGENT": "nobody"}, ExitCode.AGENT_FILE, "no such module", "assistant"),
+    ],
+)
+def test_check_names_what_is_wrong_with_its_fix(
+    assistant_stack: Stack, changed: dict[str, str], code: ExitCode, line: str, fix: str
+) -> None:
+    done = run(assistant_stack, "check", **changed)
+    failed = done.stdout.partition("FAIL")[2].splitlines()
+    assert done.returncode == code
+    assert line in failed[0]
+    assert fix in failed[1]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_url_that_is_no_livekit_is_told_from_one_that_does_not_answer(
+    assistant_stack: Stack,
+) -> None:
+    other = assistant_stack.providers_url.replace("http", "ws")
+    done = run(assistant_stack, "check", LIVEKIT_URL=other)
+    assert done.returncode == ExitCode.LIVEKIT
+    assert "is no LiveKit" in done.stdout
+
+
+def test_a_taken_port_ends_the_start(assistant_stack: Stack, taken_port: str) -> None:
+    done = run(assistant_stack, "start", WORKER_HTTP_PORT=taken_port)
+    assert done.returncode == ExitCode.PORT
+    error, fix = done.stderr.splitlines()[-2:]
+    assert error == f"error: the health port 127.0.0.1:{taken_port} is taken by another process"
+    assert fix.startswith("fix: set WORKER_HTTP_PORT")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_refused_key_ends_the_start_at_once(assistant_stack: Stack) -> None:
+    done = run(assistant_stack, "start", LIVEKIT_API_SECRET="w" * 40)
+    assert done.returncode == ExitCode.LIVEKIT
+    assert "refuses the key" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_sigterm_ends_an_idle_worker_with_zero(assistant_stack: Stack) -> None:
+    worker = subprocess.Popen(
+        processes.python("worker", "start"),
+        env=stack.operator_environment(assistant_stack),
+        cwd=assistant_stack.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert any("registered worker" in line for line in worker.stdout)
+    worker.send_signal(signal.SIGTERM)
+    worker.stdout.read()
+    assert worker.wait(timeout=60) == ExitCode.OK
+    worker.stdout.close()
+
+
+def test_the_probe_prints_a_timeline_and_ends_with_zero(assistant_stack: Stack) -> None:
+    done = run(
+        assistant_stack,
+        *("call", "assistant", "--json"),
+        *("--say", READING_GROUP.caller),
+        *("--expect", READING_GROUP.agent),
+    )
+    assert done.returncode == ExitCode.OK, done.stderr
+    told = json.loads(done.stdout)
+    assert told["agent_joined_seconds"] > 0
+    assert told["turns"][1]["agent_heard"] == READING_GROUP.caller
+    assert told["turns"][1]["gap_seconds"] > 0
+
+
+def test_the_probe_of_an_agent_that_answers_otherwise_ends_with_81(assistant_stack: Stack) -> None:
+    done = run(
+        assistant_stack,
+        *("call", "assistant", "--say", READING_GROUP.caller),
+        *("--expect", "We are closed for the summer."),
+    )
+    assert done.returncode == ExitCode.NOT_UNDERSTOOD
+    assert "expected the agent to say 'We are closed for the summer.'" in done.stderr
+
+
+def test_the_probe_of_an_agent_that_is_not_there_ends_with_80(assistant_stack: Stack) -> None:
+    done = run(assistant_stack, "call", "nobody", "--say", "Hello.", "--timeout", "2")
+    assert done.returncode == ExitCode.NO_AGENT
+    assert "no agent 'nobody' joined" in done.stderr
