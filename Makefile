@@ -18,7 +18,6 @@ stop: $(READY) ## End what `make demo KEEP=1` left up
 	@$(BIN)/python -m worker demo --stop
 
 test: $(READY) ## Every test, against a real livekit-server
-	@$(BIN)/python -m worker.lab.livekit_binary
 	@$(BIN)/pytest
 
 unit: $(READY) ## The tests that need no server, in under a minute

@@ -10,6 +10,20 @@ from pydantic import SecretStr
 from worker import settings as settings_module
 from worker.settings import Settings
 
+# The settings to know first; the README has a table of them, `.env.example` has all.
+TEN_TO_KNOW = (
+    "LIVEKIT_URL",
+    "LIVEKIT_API_KEY",
+    "WORKER_AGENT",
+    "WORKER_AGENT_NAME",
+    "WORKER_SLOTS",
+    "WORKER_STT",
+    "WORKER_LLM",
+    "WORKER_TTS",
+    "WORKER_TURN_DETECTION",
+    "WORKER_DRAIN_TIMEOUT_SECONDS",
+)
+
 
 class Form(StrEnum):
     TABLE = "table"
@@ -54,9 +68,11 @@ def in_words(value: Any) -> str:
 
 
 def markdown() -> str:
-    """The README's table of every setting."""
+    """The README's table of the settings to know."""
     lines = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
-    for name, field in settings_module.declared().items():
+    declared = settings_module.declared()
+    for name in TEN_TO_KNOW:
+        field = declared[name]
         default = in_words(field.default)
         lines.append(f"| `{name}` | {f'`{default}`' if default else ''} | {field.description} |")
     return "\n".join(lines)
