@@ -235,10 +235,10 @@ class Logs(Group):
     level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="WORKER_LOG_LEVEL", description="Least level that is written."
     )
-    format: Literal["json", "text"] = Field(
-        "json",
+    format: Literal["json", "text"] | None = Field(
+        None,
         validation_alias="WORKER_LOG_FORMAT",
-        description="json for machines, text for a terminal.",
+        description="json or text. Default: text in a terminal, json elsewhere.",
     )
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,13 @@ def test_check_names_what_is_wrong_with_its_fix(
     assert line in failed[0]
     assert fix in failed[1]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_check_asks_no_provider_that_the_agent_file_does_not_use(assistant_stack: Stack) -> None:
+    stock = str(Path(__file__).with_name("stock_agent.py"))
+    done = run(assistant_stack, "check", WORKER_AGENT=stock, DEEPGRAM_API_KEY="wrong")
+    assert done.returncode == ExitCode.OK, done.stdout
+    assert "ok    providers: not asked" in done.stdout
 
 
 def test_a_url_that_is_no_livekit_is_told_from_one_that_does_not_answer(

@@ -31,12 +31,15 @@ def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(arguments: list[str], hub_home: Path, kind: str) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], hub_home: Path, kind: str, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = {
         "HF_HOME": str(hub_home),
         "HF_HUB_OFFLINE": "1",
         "WORKER_TURN_DETECTION": kind,
         "PATH": "/usr/bin:/bin",
+        **more,
     }
     return subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120
@@ -68,3 +71,13 @@ def test_models_where_the_hub_is_out_of_reach_is_an_error_with_its_fix(tmp_path:
     done = run(["-m", "worker", "models"], tmp_path, "english")
     assert done.returncode == ExitCode.MODELS
     assert done.stderr.splitlines()[-1].startswith("fix: run it where the model hub")
+
+
+def test_a_start_without_the_weights_is_an_error_and_not_a_slow_worker(tmp_path: Path) -> None:
+    """LiveKit only logs that its inference process could not load them."""
+    names = ("URL", "API_KEY", "API_SECRET")
+    keys = {f"LIVEKIT_{name}": "ws://127.0.0.1:9" for name in names}
+    keys |= {f"{name}_API_KEY": "key" for name in ("DEEPGRAM", "OPENAI", "CARTESIA")}
+    done = run(["-m", "worker", "start"], tmp_path, "english", **keys)
+    assert done.returncode == ExitCode.MODELS
+    assert "onnx/model_q8.onnx" in done.stderr

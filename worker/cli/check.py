@@ -44,6 +44,9 @@ def steps(settings: Settings) -> Iterator[Check]:
     for name, loader in model_files.checks(settings.providers):
         yield name, partial(model_files.load, name, loader)
     yield "LiveKit", partial(_livekit, settings)
+    if not _uses_our_providers(settings):
+        yield "providers", lambda: "not asked, the agent file brings its own"
+        return
     for name, probe in provider_reach.chosen(settings.providers).items():
         yield name, partial(_provider, name, probe, settings)
 
@@ -67,6 +70,13 @@ def _agent_file(settings: Settings) -> str:
         if name
         else (f"{settings.agent.file}, without a name: LiveKit gives it every new room")
     )
+
+
+def _uses_our_providers(settings: Settings) -> bool:
+    try:
+        return agent_file.load(settings.agent.file).uses_our_providers
+    except VoicefleetError:
+        return True
 
 
 def _port(settings: Settings) -> str:

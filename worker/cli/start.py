@@ -6,7 +6,7 @@ import logging
 from worker import settings as settings_module
 from worker.job import agent_file
 from worker.job.agent_file import AgentFile
-from worker.providers import keys
+from worker.providers import keys, model_files
 from worker.server import run, wiring
 from worker.settings import Settings
 from worker.telemetry import logs
@@ -27,6 +27,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers))
+        model_files.require(settings.providers)
     _say_who(settings, hosted)
     server = wiring.build(settings, hosted)
     asyncio.run(run.run(server, settings, devmode=devmode))

@@ -67,7 +67,7 @@ def load(name: str) -> AgentFile:
         setup=server.setup_fnc,
         server_type=server._server_type,
         permissions=server._permissions,
-        uses_our_providers=session in vars(module).values(),
+        uses_our_providers=any(_is_our_session(value) for value in vars(module).values()),
     )
 
 
@@ -150,6 +150,10 @@ def _only_server(name: str, module: ModuleType) -> AgentServer:
             fix="keep one in a file; host the other as another fleet",
         )
     return next(iter(servers.values()))
+
+
+def _is_our_session(value: object) -> bool:
+    return value is session or getattr(value, "__module__", None) == session.__name__
 
 
 def _what_there_is() -> str:

@@ -23,6 +23,23 @@ def checks(settings: Providers) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"turn detector ({kind})", turns.runner(kind).initialize
 
 
+def require(settings: Providers) -> None:
+    """See that the weights are on disk, without loading them; LiveKit would only log that they are
+    not, and every turn would end by its longest pause.
+
+    :raises ModelsError: naming what is missing.
+    """
+    if settings.turn_detection not in turns.PLUGIN_DETECTORS:
+        return
+    missing = turns.missing_weights()
+    if missing:
+        raise errors.ModelsError(
+            f"the turn detector ({settings.turn_detection}) has no {', '.join(missing)}"
+            " on this machine",
+            fix=f"run {FETCH}",
+        )
+
+
 def load(name: str, loader: Callable[[], object]) -> None:
     """:raises ModelsError: if it does not load."""
     try:

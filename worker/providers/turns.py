@@ -8,6 +8,7 @@ import warnings
 from importlib import import_module
 from typing import Any, Final
 
+from huggingface_hub import try_to_load_from_cache
 from livekit.agents import inference, vad
 from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode, TurnHandlingOptions
@@ -51,6 +52,20 @@ def runner(kind: str) -> _InferenceRunner:
         "multilingual": "lk_end_of_utterance_multilingual",
     }
     return _InferenceRunner.registered_runners[method[kind]]()
+
+
+def missing_weights() -> list[str]:
+    """The files of the plugin that are not in the model hub's cache. Those of both detectors are
+    needed, because the inference process loads both.
+    """
+    models = _import_plugin("livekit.plugins.turn_detector.models")
+    files = (f"onnx/{models.ONNX_FILENAME}", "languages.json", "tokenizer.json")
+    return [
+        f"{models.HG_MODEL}@{revision}/{name}"
+        for revision in models.MODEL_REVISIONS.values()
+        for name in files
+        if not isinstance(try_to_load_from_cache(models.HG_MODEL, name, revision=revision), str)
+    ]
 
 
 def detection(settings: Providers) -> TurnDetectionMode:

@@ -1,7 +1,7 @@
 """How full the pod is, as LiveKit is told: calls against slots, never the machine's CPU.
 
-LiveKit offers no job to a worker at or above the threshold, so a busy neighbour on the node would
-make an idle pod invisible if CPU counted; design in ops/decisions.
+LiveKit offers no job to a worker at or above the threshold. If CPU counted, a busy neighbour on the
+node would make an idle pod invisible, and its callers would hear silence.
 """
 
 import math

@@ -4,6 +4,8 @@ Jobs send their records to the parent (livekit-agents 1.8.9, ipc/log_queue.py), 
 serves both.
 """
 
+import sys
+
 from livekit.agents.cli.log import setup_logging
 
 from worker.setting_groups import Logs
@@ -11,4 +13,5 @@ from worker.setting_groups import Logs
 
 def configure(logs: Logs) -> None:
     """Send every record at or above the level to standard output, in the chosen format."""
-    setup_logging(logs.level, devmode=logs.format == "text", console=False)
+    is_text = sys.stdout.isatty() if logs.format is None else logs.format == "text"
+    setup_logging(logs.level, devmode=is_text, console=False)

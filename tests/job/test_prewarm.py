@@ -1,0 +1,69 @@
+"""Prewarm: what a process has loaded before a call comes."""
+
+from pathlib import Path
+
+import pytest
+from livekit.agents import JobExecutorType, JobProcess, inference
+
+from worker import errors
+from worker import settings as settings_module
+from worker.job import preload, prewarm
+from worker.providers import session
+
+OWN_SETUP = """
+from livekit.agents import AgentServer, JobContext, JobProcess
+
+server = AgentServer()
+
+def setup(process: JobProcess) -> None:
+    process.userdata["found"] = process.userdata["vad"]
+    process.userdata["vad"] = "the file's own"
+
+server.setup_fnc = setup
+
+@server.rtc_session(agent_name="own")
+async def entrypoint(ctx: JobContext) -> None: ...
+"""
+
+
+@pytest.fixture
+def process() -> JobProcess:
+    return JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in settings_module.declared():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_warm_process_has_settings_vad_and_agent_file(process: JobProcess) -> None:
+    settings = settings_module.load()
+    prewarm.prewarm(process, settings=settings)
+    assert process.userdata[session.SETTINGS] is settings
+    assert isinstance(process.userdata[session.VAD], inference.VAD)
+    assert process.userdata[prewarm.AGENT_FILE].agent_name == "assistant"
+
+
+def test_the_files_own_setup_runs_last_finds_our_vad_and_may_replace_it(
+    process: JobProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own_setup_agent.py").write_text(OWN_SETUP)
+    monkeypatch.setenv("WORKER_AGENT", "own_setup_agent.py")
+    prewarm.prewarm(process, settings=settings_module.load())
+    assert isinstance(process.userdata["found"], inference.VAD)
+    assert process.userdata["vad"] == "the file's own"
+
+
+def test_a_file_that_broke_since_the_start_fails_the_process(
+    process: JobProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_AGENT", "gone.py")
+    with pytest.raises(errors.AgentFileError):
+        prewarm.prewarm(process, settings=settings_module.load())
+
+
+def test_the_vad_is_loaded_once_for_all_processes_forked_later() -> None:
+    providers = settings_module.load().providers
+    assert preload.vad(providers) is preload.vad(settings_module.load().providers)
