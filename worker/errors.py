@@ -48,7 +48,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.SETTINGS: "a setting is missing, wrong, or contradicts another",
     ExitCode.NO_AGENT: "a call was placed and no agent joined it",
     ExitCode.NOT_UNDERSTOOD: "an agent joined, but one side did not understand the other",
-    ExitCode.INTERRUPTED: "stopped from the keyboard",
+    ExitCode.INTERRUPTED: "stopped before it was done, from the keyboard or by SIGTERM",
 }
 
 

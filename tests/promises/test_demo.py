@@ -1,6 +1,7 @@
 """The demo as a visitor has it: one command, the stack left up if asked, nothing left if not."""
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from worker.lab import processes, stack
 pytestmark = pytest.mark.server
 
 
+def environment(home: Path, binary: Path) -> dict[str, str]:
+    return stack.clean_environment() | {"HOME": str(home), "LIVEKIT_SERVER_BIN": str(binary)}
+
+
 def demo(home: Path, binary: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = stack.clean_environment() | {"HOME": str(home), "LIVEKIT_SERVER_BIN": str(binary)}
     return subprocess.run(
         processes.python("worker", "demo", *options),
-        env=environment,
+        env=environment(home, binary),
         cwd=home,
         capture_output=True,
         text=True,
@@ -46,15 +50,39 @@ def test_a_kept_stack_can_be_called_again_and_is_gone_when_stopped(
     assert not state.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_takes_its_stack_down(
+    tmp_path: Path, livekit_server_binary: Path, number: signal.Signals
+) -> None:
+    running = subprocess.Popen(
+        processes.python("worker", "demo"),
+        env=environment(tmp_path, livekit_server_binary),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert any("agent joined" in line for line in running.stdout)
+    assert len(left_over(tmp_path)) > 3
+    running.send_signal(number)
+    running.stdout.read()
+    running.stdout.close()
+    assert running.wait(timeout=60) == ExitCode.INTERRUPTED
+    assert left_over(tmp_path) == []
+
+
 def test_a_stack_that_cannot_start_leaves_nothing_running(
     tmp_path: Path, livekit_server_binary: Path
 ) -> None:
-    before = {process.pid for process in psutil.process_iter()}
     failed = demo(tmp_path, livekit_server_binary, "--behaviour", "deepgram:fault=unheard-of")
     assert failed.returncode == ExitCode.TOOL
     assert failed.stderr.startswith("error: providers ended while it started")
-    ours = [p for p in psutil.process_iter() if p.pid not in before and _is_ours(p, tmp_path)]
-    assert ours == []
+    assert left_over(tmp_path) == []
+
+
+def left_over(home: Path) -> list[psutil.Process]:
+    """Processes that run in the folder of this demo."""
+    return [process for process in psutil.process_iter() if _is_ours(process, home)]
 
 
 def _is_ours(process: psutil.Process, home: Path) -> bool:

@@ -1,6 +1,5 @@
 """`bench`: calls one after the other on a stack of their own, and where the time of a turn goes."""
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import aiohttp
 import typer
 
 from worker import settings as settings_module
-from worker.cli import report
+from worker.cli import report, running
 from worker.errors import ExitCode
 from worker.lab import breakdown, caller, conversation, livekit_binary, stack, timeline
 from worker.lab.breakdown import Request
@@ -27,7 +26,7 @@ def bench(
     A benchmark, not a test: the figures are this machine's, now.
     """
     binary = settings_module.load().lab.livekit_server_bin
-    return asyncio.run(_bench(agent, calls, binary))
+    return running.run(_bench(agent, calls, binary))
 
 
 async def _bench(agent: str, calls: int, binary: Path | None) -> int:

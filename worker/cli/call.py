@@ -1,6 +1,5 @@
 """`call`: place a real call, as a caller would; the probe of a fleet in production too."""
 
-import asyncio
 import json
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from worker import errors
 from worker import settings as settings_module
-from worker.cli import report
+from worker.cli import report, running
 from worker.errors import ExitCode
 from worker.lab import caller, timeline
 from worker.lab import conversation as conversations
@@ -50,7 +49,7 @@ def call(
         join_timeout_seconds=timeout,
         answer_timeout_seconds=timeout,
     )
-    return place(plan, as_json=as_json)
+    return running.run(_place(plan, as_json=as_json))
 
 
 def credentials(livekit: LiveKit) -> tuple[str, str, str]:
@@ -59,13 +58,13 @@ def credentials(livekit: LiveKit) -> tuple[str, str, str]:
     return livekit.url or "", livekit.api_key or "", secret
 
 
-def place(plan: CallPlan, *, as_json: bool) -> int:
+async def _place(plan: CallPlan, *, as_json: bool) -> int:
     """Place the call, print it while it goes on, and judge it.
 
     :raises CallError: if no agent came, or one side did not understand the other.
     """
     on_event = None if as_json else report.printer()
-    done = asyncio.run(caller.place_call(plan, on_event=on_event))
+    done = await caller.place_call(plan, on_event=on_event)
     if as_json:
         print(json.dumps(done.to_json(), indent=2))
     else:

@@ -1,6 +1,5 @@
 """`demo`: a real call on this machine, from nothing to the goodbye, without keys."""
 
-import asyncio
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from worker import errors
 from worker import settings as settings_module
-from worker.cli import report
+from worker.cli import report, running
 from worker.errors import ExitCode
 from worker.lab import caller, conversation, livekit_binary, stack, timeline
 from worker.lab.caller import CallPlan
@@ -38,11 +37,11 @@ def demo(
     Ends with 0 only if the caller understood the agent and the agent the caller.
     """
     if stop:
-        return asyncio.run(_stop())
+        return running.run(_stop())
     if stack.saved(stack.state_file()) is not None:
         raise errors.UsageError("the stack of an earlier demo is still up", fix="make stop")
     binary = settings_module.load().lab.livekit_server_bin
-    return asyncio.run(_demo(agent, binary, tuple(behaviour or ()), keep=keep))
+    return running.run(_demo(agent, binary, tuple(behaviour or ()), keep=keep))
 
 
 async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool) -> int:
@@ -53,26 +52,27 @@ async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, 
     folder = stack.new_folder()
     plan = stack.Plan(script.agent, agent, folder, server, behaviour=behaviour)
     up = await stack.up(plan, _say_part)
-    stays_up = False
+    stays_up = has_logs_to_read = False
     try:
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
         done = await caller.place_call(call, on_event=report.printer())
         _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
         if (problem := timeline.verdict(done)) is not None:
+            has_logs_to_read = True
             problem.fix += f"; the logs are in {folder}"
             raise problem
         stays_up = keep
     finally:
         if not stays_up:
             await stack.down(up)
+            _say("\nthe stack is down, nothing is left running")
+        if not (stays_up or has_logs_to_read):
+            shutil.rmtree(folder)
 
     if stays_up:
         stack.save(up, stack.state_file())
         _say(_how_to_go_on(up, agent))
-    else:
-        shutil.rmtree(folder)
-        _say("\nthe stack is down, nothing is left running")
     return ExitCode.OK
 
 
