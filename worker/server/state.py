@@ -1,4 +1,4 @@
-"""What the pod knows of itself: its phase, its slots, its calls. Belongs to the parent's event loop.
+"""What the pod knows of itself: phase, slots, calls. Belongs to the parent's event loop.
 
 Everything that reports on the pod (endpoints, load, logs) reads this, and only `run` and the
 admission change it.
