@@ -59,7 +59,6 @@ def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
     ("environment", "words"),
     [
         ({"WORKER_LOAD_THRESHOLD": "0.8"}, "LiveKit's own limit"),
-        ({"WORKER_SLOTS": "2", "WORKER_WARM_PROCESSES": "3"}, "WORKER_WARM_PROCESSES"),
         ({"WORKER_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
         ({"WORKER_STT": "deepgram,openai", "WORKER_TURN_DETECTION": "stt"}, "when a turn ends"),
         ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),

@@ -106,12 +106,6 @@ class Pod(Group):
         ge=1,
         description="Calls that this pod takes at once. Default: 4 for each CPU it may use.",
     )
-    warm_processes: int = Field(
-        2,
-        validation_alias="WORKER_WARM_PROCESSES",
-        ge=0,
-        description="Processes kept warm for the next calls, with VAD and turn detector loaded.",
-    )
     load_threshold: float = Field(
         LIVEKIT_TARGET_LOAD,
         validation_alias="WORKER_LOAD_THRESHOLD",

@@ -84,10 +84,10 @@ def load(env_file: Path | str | None = ".env") -> Settings:
 
 
 def for_development(settings: Settings) -> Settings:
-    """The same settings in LiveKit's dev mode: readable logs, a free port, one warm process."""
+    """The same settings in LiveKit's dev mode: readable logs, a free port, four slots."""
     return replace(
         settings,
-        pod=settings.pod.model_copy(update={"http_port": 0, "warm_processes": 1}),
+        pod=settings.pod.model_copy(update={"http_port": 0, "slots": settings.pod.slots or 4}),
         logs=settings.logs.model_copy(update={"format": "text", "level": "DEBUG"}),
     )
 
@@ -127,12 +127,6 @@ def pod_contradictions(pod: Pod) -> Iterator[tuple[str, str]]:
             f"WORKER_LOAD_THRESHOLD is {pod.load_threshold}, above LiveKit's own limit"
             f" of {LIVEKIT_TARGET_LOAD}, at which it stops offering calls",
             f"set it to {LIVEKIT_TARGET_LOAD} or less; to take more calls raise WORKER_SLOTS",
-        )
-    if pod.slots is not None and pod.warm_processes > pod.slots:
-        yield (
-            f"WORKER_WARM_PROCESSES is {pod.warm_processes}, more than WORKER_SLOTS"
-            f" ({pod.slots}) could ever use",
-            f"set WORKER_WARM_PROCESSES to {pod.slots} or less",
         )
     limit = pod.call_memory_limit_bytes
     if limit is not None and limit <= pod.call_memory_warn_bytes:

@@ -7,7 +7,7 @@ from livekit.agents import JobExecutorType, JobProcess, inference
 
 from worker import errors
 from worker import settings as settings_module
-from worker.job import preload, prewarm
+from worker.job import prewarm, shared_models
 from worker.providers import session
 
 OWN_SETUP = """
@@ -66,4 +66,4 @@ def test_a_file_that_broke_since_the_start_fails_the_process(
 
 def test_the_vad_is_loaded_once_for_all_processes_forked_later() -> None:
     providers = settings_module.load().providers
-    assert preload.vad(providers) is preload.vad(settings_module.load().providers)
+    assert shared_models.vad(providers) is shared_models.vad(settings_module.load().providers)

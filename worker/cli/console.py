@@ -28,7 +28,7 @@ def console(
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers))
-    server = wiring.build(settings, hosted)
+    server = wiring.build(settings, hosted).server
     options = [*(["--text"] if text else []), *(["--record"] if record else [])]
     sys.argv = ["python -m worker", "console", *options]
     # LiveKit announces that its Python console will move to another program.

@@ -29,8 +29,8 @@ def serve(settings: Settings, *, devmode: bool) -> None:
         settings.require(*keys.needed(settings.providers))
         model_files.require(settings.providers)
     _say_who(settings, hosted)
-    server = wiring.build(settings, hosted)
-    asyncio.run(run.run(server, settings, devmode=devmode))
+    pod = wiring.build(settings, hosted)
+    asyncio.run(run.run(pod, settings, devmode=devmode))
 
 
 def _say_who(settings: Settings, hosted: AgentFile) -> None:

@@ -7,7 +7,7 @@ ipc/_preload.py, and `worker.job.preload`); what is left is per process by natur
 
 from livekit.agents import JobProcess
 
-from worker.job import agent_file, preload
+from worker.job import agent_file, shared_models
 from worker.providers import session
 from worker.settings import Settings
 
@@ -21,7 +21,7 @@ def prewarm(process: JobProcess, *, settings: Settings) -> None:
     :raises AgentFileError: as `agent_file.load`; the process is then replaced by another.
     """
     process.userdata[session.SETTINGS] = settings
-    process.userdata[session.VAD] = preload.vad(settings.providers)
+    process.userdata[session.VAD] = shared_models.vad(settings.providers)
     hosted = agent_file.load(settings.agent.file)
     process.userdata[AGENT_FILE] = hosted
     if hosted.setup is not None:

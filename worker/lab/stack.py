@@ -154,7 +154,7 @@ def operator_environment(stack: Stack) -> dict[str, str]:
 def provider_settings(providers_url: str) -> dict[str, str]:
     return {
         "WORKER_HTTP_PORT": "0",
-        "WORKER_WARM_PROCESSES": "1",
+        "WORKER_SLOTS": "2",
         "WORKER_DEEPGRAM_URL": f"{providers_url}/deepgram/v1/listen",
         "OPENAI_BASE_URL": f"{providers_url}/openai/v1",
         "WORKER_CARTESIA_URL": f"{providers_url}/cartesia",

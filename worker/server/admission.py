@@ -25,8 +25,8 @@ Handler = Callable[[JobRequest], Any]
 
 @dataclass(slots=True)
 class Admission:
-    """LiveKit's request function. `running` gives the ids of the calls that have a process; `handler`
-    is the agent file's own, or None to take whatever comes.
+    """LiveKit's request function. `running` gives the ids of the calls that have a process, and
+    `handler` is the agent file's own, or None to take whatever comes.
 
     Belongs to the parent's event loop: between the look at the slots and the reservation nothing
     else runs, so two offers for the last slot give one call.

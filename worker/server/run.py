@@ -11,17 +11,19 @@ from livekit.agents import AgentServer
 
 from worker import errors
 from worker.server import reach
+from worker.server.wiring import Pod
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-async def run(server: AgentServer, settings: Settings, *, devmode: bool = False) -> None:
+async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
     """Serve calls until a signal says stop, then let every call end; in `devmode` end them at once.
 
     :raises LiveKitError: if LiveKit does not come, goes for good, or refuses the key.
     :raises PortError: if the health port is taken.
     """
+    server, state = pod.server, pod.state
     with _signals() as told_to_stop:
         # Wait for LiveKit, unless told to stop meanwhile.
         if not await _unless(told_to_stop, reach.wait(settings.livekit), "wait for LiveKit"):
@@ -35,9 +37,11 @@ async def run(server: AgentServer, settings: Settings, *, devmode: bool = False)
 
             # Told to stop: take nothing new, let the calls end.
             if not serving.done() and not devmode:
+                state.begin_drain(settings.pod.drain_timeout_seconds)
                 await _drain(server)
         finally:
             stopping.cancel()
+            state.is_stopped = True
             await server.aclose()
         await serving
 

@@ -1,7 +1,7 @@
-"""LiveKit's `AgentServer`, built from settings and the agent file: the pod in one function."""
+"""The pod, built from settings and the agent file: LiveKit's `AgentServer`, and what we add."""
 
 import logging
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from livekit.agents import AgentServer
@@ -11,6 +11,8 @@ from worker.job import entrypoint, prewarm
 from worker.job.agent_file import AgentFile
 from worker.providers import turns
 from worker.server import load
+from worker.server.admission import Admission
+from worker.server.state import Call, PodState
 from worker.settings import Settings
 
 BYTES_PER_MB = 1024 * 1024
@@ -18,20 +20,50 @@ BYTES_PER_MB = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-def build(settings: Settings, hosted: AgentFile) -> AgentServer:
-    """A worker that hosts this agent file; run it with `worker.server.run`."""
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """LiveKit's worker, and what the pod knows of itself. Run it with `worker.server.run`."""
+
+    server: AgentServer
+    state: PodState
+
+
+def build(settings: Settings, hosted: AgentFile) -> Pod:
+    """A pod that hosts this agent file."""
     turns.register(settings.providers)
+    slots = settings.pod.slots or load.default_slots(get_cpu_monitor().cpu_count())
+    logger.info("slots decided", extra={"slots": slots, "set": settings.pod.slots is not None})
+    server = _server(settings, hosted, slots)
+    state = PodState(slots, calls=lambda: _calls(server) if state.is_warm else ())
+    admission = Admission(slots, lambda: [call.id for call in state.calls()], hosted.on_request)
+
+    server.load_fnc = lambda: load.of(len(list(state.calls())), slots, settings.pod.load_threshold)
+    server.rtc_session(
+        entrypoint.answer,
+        agent_name=settings.agent.name or hosted.agent_name,
+        type=hosted.server_type,
+        on_request=admission.answer,
+        on_session_end=entrypoint.end if hosted.on_session_end is not None else None,
+    )
+    server.on("worker_started", lambda: setattr(state, "is_warm", True))
+    server.on("worker_registered", lambda *_: setattr(state, "is_registered", True))
+    return Pod(server, state)
+
+
+def _server(settings: Settings, hosted: AgentFile, slots: int) -> AgentServer:
     pod, livekit = settings.pod, settings.livekit
     limit = pod.call_memory_limit_bytes
-    server = AgentServer(
+    return AgentServer(
         ws_url=livekit.url,
         api_key=livekit.api_key,
         api_secret=livekit.api_secret.get_secret_value() if livekit.api_secret else None,
         host=pod.http_host,
         port=pod.http_port,
         load_threshold=pod.load_threshold,
-        load_fnc=load_function(settings),
-        num_idle_processes=pod.warm_processes,
+        # A warm process for every free slot: no call waits for one. LiveKit also takes this number
+        # for the calls that fill an idle pod (1.8.9, worker.py, _get_effective_load), so with any
+        # other it would refuse a burst while slots are free.
+        num_idle_processes=slots,
         initialize_process_timeout=pod.prewarm_timeout_seconds,
         drain_timeout=pod.drain_timeout_seconds,
         job_memory_warn_mb=pod.call_memory_warn_bytes / BYTES_PER_MB,
@@ -41,22 +73,7 @@ def build(settings: Settings, hosted: AgentFile) -> AgentServer:
         setup_fnc=partial(prewarm.prewarm, settings=settings),
         log_level=settings.logs.level,
     )
-    server.rtc_session(
-        entrypoint.answer,
-        agent_name=settings.agent.name or hosted.agent_name,
-        type=hosted.server_type,
-        on_request=hosted.on_request,
-        on_session_end=entrypoint.end if hosted.on_session_end is not None else None,
-    )
-    return server
 
 
-def load_function(settings: Settings) -> Callable[[AgentServer], float]:
-    """What LiveKit calls, in a thread, every 0.5 s and before each answer to an offer."""
-    slots = settings.pod.slots or load.default_slots(get_cpu_monitor().cpu_count())
-    logger.info("slots decided", extra={"slots": slots, "set": settings.pod.slots is not None})
-
-    def current(server: AgentServer) -> float:
-        return load.of(len(server.active_jobs), slots, settings.pod.load_threshold)
-
-    return current
+def _calls(server: AgentServer) -> list[Call]:
+    return [Call(job.job.id, job.assigned_at) for job in server.active_jobs]

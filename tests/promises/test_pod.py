@@ -1,0 +1,96 @@
+"""What the pod promises of its calls: each has a slot, and no signal to the pod ends one."""
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.promises.conftest import RunStack
+from worker import errors
+from worker.errors import ExitCode
+from worker.lab import caller, conversation, processes, timeline
+from worker.lab.caller import CallPlan
+from worker.lab.processes import Running
+from worker.lab.stack import Stack
+from worker.lab.timeline import Event, EventKind, Timeline
+
+pytestmark = pytest.mark.server
+
+
+def plan(up: Stack) -> CallPlan:
+    return CallPlan(
+        *(up.url, up.api_key, up.api_secret, up.agent_name, conversation.load("assistant")),
+        join_timeout_seconds=20.0,
+        answer_timeout_seconds=40.0,
+    )
+
+
+async def call_when(up: Stack, kind: EventKind, then: asyncio.Event) -> Timeline:
+    """A whole call; sets the event at the first happening of this kind."""
+
+    def on_event(event: Event) -> None:
+        if event.kind is kind:
+            then.set()
+
+    return await caller.place_call(plan(up), on_event=on_event)
+
+
+def worker_of(up: Stack) -> Running:
+    return next(part for part in up.parts if part.name == "worker")
+
+
+async def exit_code_of(worker: Running) -> int | None:
+    return await asyncio.to_thread(psutil.Process(worker.pid).wait, 60)
+
+
+@pytest.mark.parametrize("to_the_group", [False, True], ids=["twice", "to the group"])
+async def test_a_call_goes_on_to_its_end_when_the_pod_is_told_to_stop(
+    run_stack: RunStack, to_the_group: bool
+) -> None:
+    """A stock worker drops every call at a second SIGTERM, and at one to its process group."""
+    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+        worker, is_talking = worker_of(up), asyncio.Event()
+        calling = asyncio.create_task(call_when(up, EventKind.CALLER_SPEAKS, is_talking))
+        await is_talking.wait()
+        for _ in range(3):
+            if to_the_group:
+                os.killpg(os.getpgid(worker.pid), signal.SIGTERM)
+            else:
+                os.kill(worker.pid, signal.SIGTERM)
+            await asyncio.sleep(0.3)
+        assert timeline.verdict(await calling) is None
+        assert await exit_code_of(worker) == ExitCode.OK
+
+
+async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
+    run_stack: RunStack,
+) -> None:
+    """Each call that has a slot is answered, and the others are refused at once."""
+    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+        joined = [asyncio.Event() for _ in range(4)]
+        calls = [
+            asyncio.create_task(call_when(up, EventKind.AGENT_JOINED, event)) for event in joined
+        ]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [d for d in done if isinstance(d, errors.NoAgentError)]
+    answered = [d for d in done if isinstance(d, Timeline)]
+    assert (len(answered), len(refused)) == (2, 2), done
+    assert [timeline.verdict(d) for d in answered] == [None, None]
+
+
+async def test_a_pod_that_is_told_to_stop_takes_no_new_call(run_stack: RunStack) -> None:
+    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+        worker, is_talking = worker_of(up), asyncio.Event()
+        calling = asyncio.create_task(call_when(up, EventKind.CALLER_SPEAKS, is_talking))
+        await is_talking.wait()
+        os.kill(worker.pid, signal.SIGTERM)
+        await processes.wait_for_line(worker, lambda line: '"draining' in line, within_seconds=20)
+        late = CallPlan(
+            *(up.url, up.api_key, up.api_secret, up.agent_name, conversation.load("assistant")),
+            join_timeout_seconds=3.0,
+        )
+        with pytest.raises(errors.NoAgentError):
+            await caller.place_call(late)
+        assert timeline.verdict(await calling) is None
