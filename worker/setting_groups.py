@@ -104,12 +104,19 @@ class Pod(Group):
         None,
         validation_alias="WORKER_SLOTS",
         ge=1,
-        description="Calls that this pod takes at once. Default: 4 for each CPU it may use.",
+        description="Calls at once. Default: 4 for each CPU, or fewer where memory carries fewer.",
+    )
+    cpu_request: float | None = Field(
+        None,
+        validation_alias="WORKER_CPU_REQUEST",
+        ge=0,
+        description="The pod's CPU request in cores, as Kubernetes' downward API gives it.",
     )
     load_threshold: float = Field(
         LIVEKIT_TARGET_LOAD,
         validation_alias="WORKER_LOAD_THRESHOLD",
         gt=0,
+        allow_inf_nan=False,
         description="The load, 0 to 1, at which the pod is full; LiveKit itself stops at 0.7.",
     )
     prewarm_timeout_seconds: float = Field(
@@ -132,19 +139,24 @@ class Pod(Group):
     call_memory_limit_bytes: ByteSize | None = Field(
         None,
         validation_alias="WORKER_CALL_MEMORY_LIMIT_BYTES",
-        description="Memory of one call (PSS) above which that call is ended. Default: no limit.",
+        description="Memory of a call (PSS) that ends it. Default: its share of the pod's limit.",
     )
     http_host: str = Field(
         "127.0.0.1",
         validation_alias="WORKER_HTTP_HOST",
-        description="Address that the health port listens on.",
+        description="Address that the endpoints listen on; in a pod 0.0.0.0.",
     )
     http_port: int = Field(
         8081,
         validation_alias="WORKER_HTTP_PORT",
         ge=0,
         le=65535,
-        description="Port of LiveKit's own health endpoint; 0 takes a free one.",
+        description="Port of /startupz, /livez, /readyz and /drainz; 0 takes a free one.",
+    )
+    drain_token: SecretStr | None = Field(
+        None,
+        validation_alias="WORKER_DRAIN_TOKEN",
+        description="Lets whoever sends it as a bearer token start a drain by POST /drainz.",
     )
 
 

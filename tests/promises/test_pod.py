@@ -1,9 +1,13 @@
 """What the pod promises of its calls: each has a slot, and no signal to the pod ends one."""
 
 import asyncio
+import json
 import os
 import signal
+import sys
+from dataclasses import replace
 
+import aiohttp
 import psutil
 import pytest
 
@@ -17,6 +21,9 @@ from worker.lab.stack import Stack
 from worker.lab.timeline import Event, EventKind, Timeline
 
 pytestmark = pytest.mark.server
+
+PROBES = ("startupz", "livez", "readyz")
+HELLO = conversation.load("assistant").greeting
 
 
 def plan(up: Stack) -> CallPlan:
@@ -80,17 +87,58 @@ async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
     assert [timeline.verdict(d) for d in answered] == [None, None]
 
 
-async def test_a_pod_that_is_told_to_stop_takes_no_new_call(run_stack: RunStack) -> None:
-    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+async def test_a_pod_that_is_told_to_drain_shows_it_takes_no_new_call_and_ends_its_own(
+    run_stack: RunStack,
+) -> None:
+    async with run_stack("assistant", WORKER_SLOTS="2") as up, aiohttp.ClientSession() as http:
         worker, is_talking = worker_of(up), asyncio.Event()
+        pod = await endpoints_of(worker)
         calling = asyncio.create_task(call_when(up, EventKind.CALLER_SPEAKS, is_talking))
         await is_talking.wait()
-        os.kill(worker.pid, signal.SIGTERM)
-        await processes.wait_for_line(worker, lambda line: '"draining' in line, within_seconds=20)
-        late = CallPlan(
-            *(up.url, up.api_key, up.api_secret, up.agent_name, conversation.load("assistant")),
-            join_timeout_seconds=3.0,
-        )
+        assert [await status(http, f"{pod}/{probe}") for probe in PROBES] == [200, 200, 200]
+
+        async with http.post(f"{pod}/drainz") as answer:
+            drain = await answer.json()
+        assert (answer.status, drain["phase"], drain["calls"]) == (202, "draining", 1)
+        assert [await status(http, f"{pod}/{probe}") for probe in PROBES] == [200, 200, 503]
         with pytest.raises(errors.NoAgentError):
-            await caller.place_call(late)
+            await caller.place_call(replace(plan(up), join_timeout_seconds=3.0))
+
         assert timeline.verdict(await calling) is None
+        assert await exit_code_of(worker) == ExitCode.OK
+
+
+async def test_a_call_is_answered_while_a_neighbour_keeps_every_core_busy(
+    run_stack: RunStack,
+) -> None:
+    """A stock worker reports the machine's CPU as its load, is offered nothing, and the caller
+    hears silence.
+    """
+    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+        neighbours = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+            for _ in range(os.cpu_count() or 2)
+        ]
+        try:
+            # Longer than the 2.5 s for which a stock worker averages, and between its reports.
+            await asyncio.sleep(8.0)
+            greeted = replace(plan(up), conversation=caller.plan_from_lines([], [], greeting=HELLO))
+            done = await caller.place_call(greeted)
+        finally:
+            for neighbour in neighbours:
+                neighbour.kill()
+                await neighbour.wait()
+    assert done.agent_joined_seconds > 0
+    assert done.first_audio_seconds is not None
+
+
+async def endpoints_of(worker: Running) -> str:
+    line = await processes.wait_for_line(
+        worker, lambda line: '"endpoints listen"' in line, within_seconds=20
+    )
+    return f"http://127.0.0.1:{json.loads(line)['port']}"
+
+
+async def status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as answer:
+        return answer.status

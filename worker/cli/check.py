@@ -40,7 +40,7 @@ def check() -> int:
 def steps(settings: Settings) -> Iterator[Check]:
     """What is checked, in the order of a start."""
     yield "agent file", partial(_agent_file, settings)
-    yield "health port", partial(_port, settings)
+    yield "endpoints", partial(_port, settings)
     for name, loader in model_files.checks(settings.providers):
         yield name, partial(model_files.load, name, loader)
     yield "LiveKit", partial(_livekit, settings)
@@ -86,7 +86,7 @@ def _port(settings: Settings) -> str:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise port_taken(settings) from error
+            raise port_taken(settings, error) from error
     return f"{host}:{port}"
 
 

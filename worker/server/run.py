@@ -1,16 +1,17 @@
 """The life of the pod: start, serve, drain when told to stop, and say why it ended."""
 
 import asyncio
-import errno
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
+import aiohttp
 from livekit.agents import AgentServer
 
 from worker import errors
-from worker.server import reach
+from worker.server import endpoints, reach
 from worker.server.wiring import Pod
 from worker.settings import Settings
 
@@ -18,32 +19,77 @@ logger = logging.getLogger(__name__)
 
 
 async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
-    """Serve calls until a signal says stop, then let every call end; in `devmode` end them at once.
+    """Serve calls until a signal or /drainz says stop, then let every call end; in `devmode` end
+    them at once.
 
     :raises LiveKitError: if LiveKit does not come, goes for good, or refuses the key.
-    :raises PortError: if the health port is taken.
+    :raises PortError: if the port of the endpoints is taken.
     """
-    server, state = pod.server, pod.state
     with _signals() as told_to_stop:
-        # Wait for LiveKit, unless told to stop meanwhile.
-        if not await _unless(told_to_stop, reach.wait(settings.livekit), "wait for LiveKit"):
-            return
+        async with _endpoints(pod, settings, told_to_stop):
+            # Wait for LiveKit, unless told to stop meanwhile.
+            waiting = reach.wait(settings.livekit)
+            if await _unless(told_to_stop, waiting, "wait for LiveKit"):
+                await _serve_until(told_to_stop, pod, settings, devmode=devmode)
+            pod.state.is_stopped = True
 
-        # Serve. LiveKit's run() ends only with an error or after aclose().
-        serving = asyncio.create_task(_serve(server, settings, devmode=devmode), name="serve")
-        stopping = asyncio.create_task(told_to_stop.wait(), name="wait for a signal")
+
+async def _serve_until(
+    told_to_stop: asyncio.Event, pod: Pod, settings: Settings, *, devmode: bool
+) -> None:
+    # Serve. LiveKit's run() ends only with an error or after aclose().
+    serving = asyncio.create_task(_serve(pod.server, settings, devmode=devmode), name="serve")
+    stopping = asyncio.create_task(told_to_stop.wait(), name="wait for a signal")
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+
+        # Told to stop: take nothing new, let the calls end.
+        if not serving.done() and not devmode:
+            pod.state.begin_drain(settings.pod.drain_timeout_seconds)
+            await _drain(pod.server)
+    finally:
+        stopping.cancel()
+        await pod.server.aclose()
+    await serving
+
+
+@asynccontextmanager
+async def _endpoints(
+    pod: Pod, settings: Settings, told_to_stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """The probes and /drainz, from before the start to after the drain."""
+
+    def begin_drain() -> None:
+        pod.state.begin_drain(settings.pod.drain_timeout_seconds)
+        told_to_stop.set()
+
+    token = settings.pod.drain_token
+    app = endpoints.application(
+        pod.state,
+        begin_drain,
+        inference_is_alive=partial(_inference_is_alive, pod.server),
+        drain_token=token.get_secret_value() if token else None,
+    )
+    async with AsyncExitStack() as stack:
         try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            serving = endpoints.serving(app, settings.pod.http_host, settings.pod.http_port)
+            port = await stack.enter_async_context(serving)
+        except OSError as error:
+            raise port_taken(settings, error) from error
+        logger.info("endpoints listen", extra={"host": settings.pod.http_host, "port": port})
+        yield
 
-            # Told to stop: take nothing new, let the calls end.
-            if not serving.done() and not devmode:
-                state.begin_drain(settings.pod.drain_timeout_seconds)
-                await _drain(server)
-        finally:
-            stopping.cancel()
-            state.is_stopped = True
-            await server.aclose()
-        await serving
+
+async def _inference_is_alive(server: AgentServer) -> bool:
+    """What LiveKit's own health port knows of its inference process (1.8.9, worker.py)."""
+    port = server.worker_info.http_port
+    if port == 0:
+        return True
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/") as response,
+    ):
+        return response.status == 200 or "inference" not in await response.text()
 
 
 async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> None:
@@ -51,10 +97,6 @@ async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> N
     logging.getLogger("livekit.agents").addFilter(hidden)
     try:
         await server.run(devmode=devmode)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise port_taken(settings) from error
     except RuntimeError as error:
         if "failed to connect to livekit" not in str(error):
             raise
@@ -66,11 +108,11 @@ async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> N
         logging.getLogger("livekit.agents").removeFilter(hidden)
 
 
-def port_taken(settings: Settings) -> errors.PortError:
+def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     address = f"{settings.pod.http_host}:{settings.pod.http_port}"
     return errors.PortError(
-        f"the health port {address} is taken by another process",
-        fix="set WORKER_HTTP_PORT to a free port (0 picks one), or stop the other process",
+        f"the endpoints cannot listen on {address}: {error.strerror}",
+        fix="set WORKER_HTTP_PORT to a free port (0 picks one), or stop who has it",
     )
 
 

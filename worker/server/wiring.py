@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from livekit.agents import AgentServer
-from livekit.agents.utils.hw import get_cpu_monitor
 
 from worker.job import entrypoint, prewarm
 from worker.job.agent_file import AgentFile
 from worker.providers import turns
-from worker.server import load
+from worker.server import cgroup, load, slots
 from worker.server.admission import Admission
 from worker.server.state import Call, PodState
 from worker.settings import Settings
@@ -31,13 +30,23 @@ class Pod:
 def build(settings: Settings, hosted: AgentFile) -> Pod:
     """A pod that hosts this agent file."""
     turns.register(settings.providers)
-    slots = settings.pod.slots or load.default_slots(get_cpu_monitor().cpu_count())
-    logger.info("slots decided", extra={"slots": slots, "set": settings.pod.slots is not None})
-    server = _server(settings, hosted, slots)
-    state = PodState(slots, calls=lambda: _calls(server) if state.is_warm else ())
-    admission = Admission(slots, lambda: [call.id for call in state.calls()], hosted.on_request)
 
-    server.load_fnc = lambda: load.of(len(list(state.calls())), slots, settings.pod.load_threshold)
+    # What this pod may use, and so how many calls it takes and when it is full.
+    source = cgroup.find()
+    share = cgroup.share_of(source.limits(), settings.pod.cpu_request, cgroup.usable_cores())
+    decided = slots.decide(settings.pod.slots, share.cpu_cores, share.memory_bytes)
+    logger.info("slots decided", extra={"slots": decided.slots, "reason": decided.reason})
+    meter = load.LoadMeter(decided.slots, settings.pod.load_threshold, share, source.reading)
+    call_limit_bytes = settings.pod.call_memory_limit_bytes or slots.call_memory_limit_bytes(
+        share.memory_bytes, decided.slots
+    )
+
+    server = _server(settings, hosted, decided.slots, call_limit_bytes)
+    state = PodState(decided.slots, calls=lambda: _calls(server) if state.is_warm else ())
+    admission = Admission(
+        decided.slots, lambda: [call.id for call in state.calls()], hosted.on_request
+    )
+    server.load_fnc = lambda: meter.load(len(list(state.calls())))
     server.rtc_session(
         entrypoint.answer,
         agent_name=settings.agent.name or hosted.agent_name,
@@ -50,24 +59,26 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     return Pod(server, state)
 
 
-def _server(settings: Settings, hosted: AgentFile, slots: int) -> AgentServer:
+def _server(
+    settings: Settings, hosted: AgentFile, slot_count: int, call_limit_bytes: int | None
+) -> AgentServer:
     pod, livekit = settings.pod, settings.livekit
-    limit = pod.call_memory_limit_bytes
     return AgentServer(
         ws_url=livekit.url,
         api_key=livekit.api_key,
         api_secret=livekit.api_secret.get_secret_value() if livekit.api_secret else None,
-        host=pod.http_host,
-        port=pod.http_port,
+        # LiveKit's own health port, which says too little (`worker.server.endpoints` is ours).
+        host="127.0.0.1",
+        port=0,
         load_threshold=pod.load_threshold,
         # A warm process for every free slot: no call waits for one. LiveKit also takes this number
         # for the calls that fill an idle pod (1.8.9, worker.py, _get_effective_load), so with any
         # other it would refuse a burst while slots are free.
-        num_idle_processes=slots,
+        num_idle_processes=slot_count,
         initialize_process_timeout=pod.prewarm_timeout_seconds,
         drain_timeout=pod.drain_timeout_seconds,
         job_memory_warn_mb=pod.call_memory_warn_bytes / BYTES_PER_MB,
-        job_memory_limit_mb=limit / BYTES_PER_MB if limit is not None else 0,
+        job_memory_limit_mb=call_limit_bytes / BYTES_PER_MB if call_limit_bytes else 0,
         permissions=hosted.permissions,
         preload_modules=["worker.job.preload"],
         setup_fnc=partial(prewarm.prewarm, settings=settings),
