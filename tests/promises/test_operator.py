@@ -110,7 +110,12 @@ def test_a_refused_key_ends_the_start_at_once(assistant_stack: Stack) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_sigterm_ends_an_idle_worker_with_zero(assistant_stack: Stack) -> None:
+@pytest.mark.parametrize(
+    "when", ["hosting agent file", "starting worker", "initializing process", "registered worker"]
+)
+def test_sigterm_ends_a_worker_without_calls_with_zero_whenever_it_comes(
+    assistant_stack: Stack, when: str
+) -> None:
     worker = subprocess.Popen(
         processes.python("worker", "start"),
         env=stack.operator_environment(assistant_stack),
@@ -119,11 +124,12 @@ def test_sigterm_ends_an_idle_worker_with_zero(assistant_stack: Stack) -> None:
         text=True,
     )
     assert worker.stdout is not None
-    assert any("registered worker" in line for line in worker.stdout)
+    assert any(f'"{when}"' in line for line in worker.stdout)
     worker.send_signal(signal.SIGTERM)
-    worker.stdout.read()
-    assert worker.wait(timeout=60) == ExitCode.OK
+    said = worker.stdout.read()
     worker.stdout.close()
+    assert worker.wait(timeout=60) == ExitCode.OK, said
+    assert "Traceback" not in said
 
 
 def test_the_probe_prints_a_timeline_and_ends_with_zero(assistant_stack: Stack) -> None:

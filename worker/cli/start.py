@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+import signal
+import sys
+from typing import NoReturn
 
 from worker import settings as settings_module
+from worker.errors import ExitCode
 from worker.job import agent_file
 from worker.job.agent_file import AgentFile
 from worker.providers import keys, model_files
@@ -22,6 +26,9 @@ def start() -> None:
 
 def serve(settings: Settings, *, devmode: bool) -> None:
     """Load what `start` and `dev` need, complain about all of it at once, and serve."""
+    # Until there is a pod to drain, told to stop means gone. Process 1 of a container would not
+    # even hear a SIGTERM without a handler.
+    signal.signal(signal.SIGTERM, _leave)
     settings.require("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
     logs.configure(settings.logs)
     hosted = agent_file.load(settings.agent.file)
@@ -41,3 +48,7 @@ def _say_who(settings: Settings, hosted: AgentFile) -> None:
             "the agent has no name, so LiveKit gives it every new room of the project",
             extra={"fix": "set WORKER_AGENT_NAME, or agent_name in the agent file"},
         )
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(ExitCode.OK)

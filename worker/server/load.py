@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from worker.server.cgroup import Reading, Share
 from worker.server.slots import MEMORY_FULL_RATIO
-from worker.server.slots import default_slots as default_slots
 
 # Below these, CPU and memory count nothing. They must not tint the load of a pod with room: LiveKit
 # divides the load by the calls to guess what the next one costs, so that one call on a pod at half

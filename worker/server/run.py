@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from typing import Any
 
 import aiohttp
 from livekit.agents import AgentServer
@@ -46,7 +47,7 @@ async def _serve_until(
         # Told to stop: take nothing new, let the calls end.
         if not serving.done() and not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
-            await _drain(pod.server)
+            await _drain(pod)
     finally:
         stopping.cancel()
         await pod.server.aclose()
@@ -116,15 +117,16 @@ def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     )
 
 
-async def _drain(server: AgentServer) -> None:
-    logger.info("draining", extra={"calls": len(server.active_jobs)})
+async def _drain(pod: Pod) -> None:
+    logger.info("draining", extra={"calls": len(list(pod.state.calls()))})
     try:
-        await server.drain()
+        await pod.server.drain()
     except TimeoutError:
-        logger.warning("drain deadline reached", extra={"calls": len(server.active_jobs)})
+        left = len(list(pod.state.calls()))
+        logger.warning("drain deadline reached", extra={"calls": left})
 
 
-async def _unless(stop: asyncio.Event, work: "asyncio._CoroutineLike[None]", name: str) -> bool:
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
     """Do the work, unless `stop` comes first; True when it was done."""
     doing = asyncio.create_task(work, name=name)
     stopping = asyncio.create_task(stop.wait(), name=f"stop instead of: {name}")
