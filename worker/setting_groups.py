@@ -84,6 +84,12 @@ class LiveKit(Group):
         ge=0,
         description="How long `start` waits for a LiveKit that does not answer yet.",
     )
+    retries: int = Field(
+        16,
+        validation_alias="WORKER_LIVEKIT_RETRIES",
+        ge=0,
+        description="Attempts to reach a lost LiveKit again, up to 10 s apart, before it leaves.",
+    )
 
 
 class Agent(Group):

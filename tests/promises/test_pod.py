@@ -108,6 +108,19 @@ async def test_a_pod_that_is_told_to_drain_shows_it_takes_no_new_call_and_ends_i
         assert await exit_code_of(worker) == ExitCode.OK
 
 
+async def test_a_livekit_that_is_gone_for_good_ends_the_pod_with_its_own_code(
+    run_stack: RunStack,
+) -> None:
+    """A stock worker drains for up to an hour, unregistered, and then leaves with 0."""
+    async with run_stack("assistant", WORKER_SLOTS="1", WORKER_LIVEKIT_RETRIES="2") as up:
+        worker, livekit = worker_of(up), next(p for p in up.parts if p.name == "livekit-server")
+        await processes.stop(livekit)
+        assert await exit_code_of(worker) == ExitCode.LIVEKIT
+        said = worker.log.read_text()
+    assert f"error: LiveKit at {up.url} is gone" in said
+    assert "Traceback" not in said
+
+
 async def test_a_call_is_answered_while_a_neighbour_keeps_every_core_busy(
     run_stack: RunStack,
 ) -> None:

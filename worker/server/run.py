@@ -44,8 +44,9 @@ async def _serve_until(
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
 
-        # Told to stop: take nothing new, let the calls end.
-        if not serving.done() and not devmode:
+        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end.
+        has_begun = pod.state.is_warm or not serving.done()
+        if has_begun and not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
             await _drain(pod)
     finally:

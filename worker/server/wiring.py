@@ -70,6 +70,7 @@ def _server(
         # LiveKit's own health port, which says too little (`worker.server.endpoints` is ours).
         host="127.0.0.1",
         port=0,
+        max_retry=livekit.retries,
         load_threshold=pod.load_threshold,
         # A warm process for every free slot: no call waits for one. LiveKit also takes this number
         # for the calls that fill an idle pod (1.8.9, worker.py, _get_effective_load), so with any
