@@ -166,6 +166,20 @@ class Pod(Group):
     )
 
 
+class Call(Group):
+    longest_seconds: float | None = Field(
+        None,
+        validation_alias="WORKER_CALL_LONGEST_SECONDS",
+        gt=0,
+        description="A call is ended after so long, with a farewell. Default: never.",
+    )
+    farewell: str = Field(
+        "I am sorry, I have to end this call now. Goodbye.",
+        validation_alias="WORKER_CALL_FAREWELL",
+        description="What the agent says before the pod ends its call.",
+    )
+
+
 class Providers(Group):
     stt: SttChain = Field(
         (Model("deepgram"),),

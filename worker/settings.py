@@ -18,6 +18,7 @@ from worker import errors
 from worker.setting_groups import (
     LIVEKIT_TARGET_LOAD,
     Agent,
+    Call,
     Group,
     Lab,
     LiveKit,
@@ -37,6 +38,7 @@ class Settings:
     livekit: LiveKit
     agent: Agent
     pod: Pod
+    call: Call
     providers: Providers
     logs: Logs
     lab: Lab

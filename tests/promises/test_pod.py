@@ -23,12 +23,12 @@ from worker.lab.timeline import Event, EventKind, Timeline
 pytestmark = pytest.mark.server
 
 PROBES = ("startupz", "livez", "readyz")
-HELLO = conversation.load("assistant").greeting
+ASSISTANT = conversation.load("assistant")
 
 
 def plan(up: Stack) -> CallPlan:
     return CallPlan(
-        *(up.url, up.api_key, up.api_secret, up.agent_name, conversation.load("assistant")),
+        *(up.url, up.api_key, up.api_secret, up.agent_name, ASSISTANT),
         join_timeout_seconds=20.0,
         answer_timeout_seconds=40.0,
     )
@@ -121,6 +121,19 @@ async def test_a_livekit_that_is_gone_for_good_ends_the_pod_with_its_own_code(
     assert "Traceback" not in said
 
 
+async def test_a_call_that_lasts_too_long_is_ended_with_words_to_the_caller(
+    run_stack: RunStack,
+) -> None:
+    farewell = ASSISTANT.exchanges[-1].agent
+    limit = {"WORKER_CALL_LONGEST_SECONDS": "12", "WORKER_CALL_FAREWELL": farewell}
+    # The farewell comes in the middle of a long answer, before the caller says goodbye.
+    script = replace(ASSISTANT, exchanges=(ASSISTANT.exchanges[1], ASSISTANT.exchanges[-1]))
+    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+        done = await caller.place_call(replace(plan(up), conversation=script))
+    assert done.was_ended_by_agent
+    assert done.turns[1].agent_said.endswith(farewell)
+
+
 async def test_a_call_is_answered_while_a_neighbour_keeps_every_core_busy(
     run_stack: RunStack,
 ) -> None:
@@ -135,7 +148,9 @@ async def test_a_call_is_answered_while_a_neighbour_keeps_every_core_busy(
         try:
             # Longer than the 2.5 s for which a stock worker averages, and between its reports.
             await asyncio.sleep(8.0)
-            greeted = replace(plan(up), conversation=caller.plan_from_lines([], [], greeting=HELLO))
+            greeted = replace(
+                plan(up), conversation=caller.plan_from_lines([], [], greeting=ASSISTANT.greeting)
+            )
             done = await caller.place_call(greeted)
         finally:
             for neighbour in neighbours:

@@ -1,15 +1,28 @@
 """The call itself: what LiveKit runs in a warm process when a job comes. The agent file decides."""
 
+import asyncio
 import inspect
 
 from livekit.agents import JobContext
 
+from worker.job import limits
 from worker.job.agent_file import AgentFile
 from worker.job.prewarm import AGENT_FILE
+from worker.providers import session
+from worker.setting_groups import Call
 
 
 async def answer(ctx: JobContext) -> None:
-    """Run the agent file's entrypoint."""
+    """Run the agent file's entrypoint, and see that the call does not last for ever."""
+    call: Call = ctx.proc.userdata[session.SETTINGS].call
+    if call.longest_seconds is not None:
+        ending = limits.end_after(ctx, call.longest_seconds, call.farewell)
+        timer = asyncio.create_task(ending, name="longest call")
+
+        async def cancel() -> None:
+            timer.cancel()
+
+        ctx.add_shutdown_callback(cancel)
     await _hosted(ctx).entrypoint(ctx)
 
 
