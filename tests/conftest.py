@@ -34,6 +34,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash[BINARY] = error
 
 
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting in the environment, and no .env in the folder."""
+    for name in settings_module.declared():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def livekit_server_binary(pytestconfig: pytest.Config) -> Path:
     """A missing tool skips on a laptop and fails in CI."""

@@ -8,12 +8,7 @@ import pytest
 from worker import errors, settings
 from worker.setting_groups import Model, Providers
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in settings.declared():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def violations_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:

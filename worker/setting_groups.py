@@ -12,6 +12,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# What every verb needs that speaks with LiveKit.
+LIVEKIT_ACCESS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+
 # livekit-server never offers a job to a worker that reports this load or more, whatever the
 # worker's own threshold is (`agents.target_load`, livekit-server 1.13.5, pkg/agent/config.go).
 LIVEKIT_TARGET_LOAD = 0.7
@@ -90,6 +93,11 @@ class LiveKit(Group):
         ge=0,
         description="Attempts to reach a lost LiveKit again, up to 10 s apart, before it leaves.",
     )
+
+    @property
+    def secret(self) -> str | None:
+        """The API secret in clear, for LiveKit's own client."""
+        return self.api_secret.get_secret_value() if self.api_secret else None
 
 
 class Agent(Group):

@@ -31,11 +31,7 @@ def process() -> JobProcess:
     return JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in settings_module.declared():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def test_a_warm_process_has_settings_vad_and_agent_file(process: JobProcess) -> None:

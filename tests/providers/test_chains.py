@@ -1,7 +1,5 @@
 """Providers: what the settings choose is what the session gets, and a missing key says its name."""
 
-from pathlib import Path
-
 import pytest
 from livekit.agents import inference, stt, tts
 from livekit.agents import llm as livekit_llm
@@ -16,10 +14,7 @@ from worker.setting_groups import Providers
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in settings_module.declared():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def provider_keys(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY"):
         monkeypatch.setenv(name, "key")
 

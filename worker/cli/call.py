@@ -12,7 +12,7 @@ from worker.errors import ExitCode
 from worker.lab import caller, timeline
 from worker.lab import conversation as conversations
 from worker.lab.caller import CallPlan
-from worker.setting_groups import LiveKit
+from worker.setting_groups import LIVEKIT_ACCESS, LiveKit
 
 
 def call(
@@ -31,9 +31,7 @@ def call(
 
     Ends with 80 where no agent came, and with 81 where one side did not understand the other.
     """
-    settings = settings_module.load().require(
-        "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"
-    )
+    settings = settings_module.load().require(*LIVEKIT_ACCESS)
     if bool(conversation) == bool(say):
         raise errors.UsageError(
             "nothing to say, or two scripts at once", fix="give --conversation or --say, not both"
@@ -54,8 +52,7 @@ def call(
 
 def credentials(livekit: LiveKit) -> tuple[str, str, str]:
     """URL, key and secret of settings that were checked to have them."""
-    secret = livekit.api_secret.get_secret_value() if livekit.api_secret else ""
-    return livekit.url or "", livekit.api_key or "", secret
+    return livekit.url or "", livekit.api_key or "", livekit.secret or ""
 
 
 async def _place(plan: CallPlan, *, as_json: bool) -> int:

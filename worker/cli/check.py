@@ -15,6 +15,7 @@ from worker.providers import model_files
 from worker.providers import reach as provider_reach
 from worker.server import reach as livekit_reach
 from worker.server.run import port_taken
+from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
 
 Check = tuple[str, Callable[[], str | None]]
@@ -91,7 +92,7 @@ def _port(settings: Settings) -> str:
 
 
 def _livekit(settings: Settings) -> str | None:
-    settings.require("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    settings.require(*LIVEKIT_ACCESS)
     asyncio.run(livekit_reach.check(settings.livekit))
     return settings.livekit.url
 

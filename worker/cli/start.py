@@ -12,6 +12,7 @@ from worker.job import agent_file
 from worker.job.agent_file import AgentFile
 from worker.providers import keys, model_files
 from worker.server import run, wiring
+from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
 from worker.telemetry import logs
 
@@ -29,7 +30,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     # Until there is a pod to drain, told to stop means gone. Process 1 of a container would not
     # even hear a SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _leave)
-    settings.require("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+    settings.require(*LIVEKIT_ACCESS)
     logs.configure(settings.logs)
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:

@@ -7,13 +7,14 @@ by `python -m worker start` and an environment; the lab knows nothing of its ins
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from worker import settings as settings_module
 from worker.lab import livekit_binary, livekit_server, processes
+from worker.lab.livekit_server import LiveKitServer
 from worker.lab.processes import Running
 
 READY_WITHIN_SECONDS = 90.0
@@ -93,8 +94,7 @@ async def up(plan: Plan, say: Say) -> Stack:
         agent_name = str(json.loads(line)["agent_name"])
         tell("worker", f"registered, hosts {plan.agent} as {agent_name!r}")
     except BaseException:
-        for part in reversed(parts):
-            await processes.stop(part)
+        await _end(parts)
         raise
     return Stack(
         *(livekit.url, livekit.api_key, livekit.api_secret, providers_url, agent_name),
@@ -105,7 +105,11 @@ async def up(plan: Plan, say: Say) -> Stack:
 
 async def down(stack: Stack) -> None:
     """End every part, the last one started first."""
-    for part in reversed(stack.parts):
+    await _end(stack.parts)
+
+
+async def _end(parts: Sequence[Running]) -> None:
+    for part in reversed(parts):
         await processes.stop(part)
 
 
@@ -127,27 +131,22 @@ async def _start_providers(plan: Plan) -> tuple[Running, str]:
     return running, "http://" + line.partition("http://")[2].split()[0].rstrip("/")
 
 
-def worker_environment(
-    plan: Plan, livekit: livekit_server.LiveKitServer, providers_url: str
-) -> dict[str, str]:
+def worker_environment(plan: Plan, livekit: LiveKitServer, providers_url: str) -> dict[str, str]:
     """What a worker needs to serve the stand-ins: exactly what an operator would set."""
-    return clean_environment() | {
-        "LIVEKIT_URL": livekit.url,
-        "LIVEKIT_API_KEY": livekit.api_key,
-        "LIVEKIT_API_SECRET": livekit.api_secret,
-        "WORKER_AGENT": plan.agent,
-        **provider_settings(providers_url),
-        **dict(plan.extra),
-    }
+    return _environment(livekit, providers_url) | {"WORKER_AGENT": plan.agent, **dict(plan.extra)}
 
 
 def operator_environment(stack: Stack) -> dict[str, str]:
     """What another process needs beside the stack's worker: `check`, `call`, a second pod."""
+    return _environment(stack, stack.providers_url)
+
+
+def _environment(livekit: LiveKitServer | Stack, providers_url: str) -> dict[str, str]:
     return clean_environment() | {
-        "LIVEKIT_URL": stack.url,
-        "LIVEKIT_API_KEY": stack.api_key,
-        "LIVEKIT_API_SECRET": stack.api_secret,
-        **provider_settings(stack.providers_url),
+        "LIVEKIT_URL": livekit.url,
+        "LIVEKIT_API_KEY": livekit.api_key,
+        "LIVEKIT_API_SECRET": livekit.api_secret,
+        **provider_settings(providers_url),
     }
 
 

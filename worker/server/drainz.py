@@ -13,7 +13,7 @@ def report(state: PodState) -> dict[str, str | int | float | None]:
     return {
         "phase": state.phase.value,
         "slots": state.slots,
-        "calls": len(list(state.calls())),
+        "calls": state.call_count,
         "oldest_call_seconds": state.oldest_call_seconds,
         "drain_began_at": state.drain_began_at,
         "drain_deadline_at": deadline,

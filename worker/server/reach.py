@@ -59,9 +59,10 @@ class Unreachable(errors.LiveKitError):
 
 
 async def _list_no_rooms(livekit: LiveKit) -> None:
-    secret = livekit.api_secret.get_secret_value() if livekit.api_secret else None
     timeout = aiohttp.ClientTimeout(total=ATTEMPT_SECONDS)
-    async with api.LiveKitAPI(livekit.url, livekit.api_key, secret, timeout=timeout) as client:
+    async with api.LiveKitAPI(
+        livekit.url, livekit.api_key, livekit.secret, timeout=timeout
+    ) as client:
         await client.room.list_rooms(api.ListRoomsRequest(names=["-"]))
 
 

@@ -119,12 +119,11 @@ def port_taken(settings: Settings, error: OSError) -> errors.PortError:
 
 
 async def _drain(pod: Pod) -> None:
-    logger.info("draining", extra={"calls": len(list(pod.state.calls()))})
+    logger.info("draining", extra={"calls": pod.state.call_count})
     try:
         await pod.server.drain()
     except TimeoutError:
-        left = len(list(pod.state.calls()))
-        logger.warning("drain deadline reached", extra={"calls": left})
+        logger.warning("drain deadline reached", extra={"calls": pod.state.call_count})
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:

@@ -54,6 +54,10 @@ class PodState:
         return Phase.READY if self.is_started else Phase.STARTING
 
     @property
+    def call_count(self) -> int:
+        return len(list(self.calls()))
+
+    @property
     def is_started(self) -> bool:
         return self.is_warm and self.is_registered
 

@@ -46,7 +46,7 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     admission = Admission(
         decided.slots, lambda: [call.id for call in state.calls()], hosted.on_request
     )
-    server.load_fnc = lambda: meter.load(len(list(state.calls())))
+    server.load_fnc = lambda: meter.load(state.call_count)
     server.rtc_session(
         entrypoint.answer,
         agent_name=settings.agent.name or hosted.agent_name,
@@ -66,7 +66,7 @@ def _server(
     return AgentServer(
         ws_url=livekit.url,
         api_key=livekit.api_key,
-        api_secret=livekit.api_secret.get_secret_value() if livekit.api_secret else None,
+        api_secret=livekit.secret,
         # LiveKit's own health port, which says too little (`worker.server.endpoints` is ours).
         host="127.0.0.1",
         port=0,
