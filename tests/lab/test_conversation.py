@@ -97,6 +97,10 @@ def test_a_turn_that_came_in_two_messages_is_one_turn() -> None:
     assert answer(user("Can I book"), user("a table?")).text == "For how many?"
 
 
+def test_a_turn_that_went_on_while_a_tool_was_called_is_one_turn() -> None:
+    assert answer(user("Yes,"), CALLED, RESULT, user("thanks.")).text == "First yes."
+
+
 def test_words_that_were_not_understood_do_not_hide_the_next_ones() -> None:
     assert answer(user("Hm, well, let me see."), user("Yes.")).tools
 

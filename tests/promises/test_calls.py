@@ -52,6 +52,9 @@ async def test_a_stock_agent_file_is_hosted_unchanged_and_takes_the_same_call(
 
 
 async def test_a_second_provider_takes_over_where_the_first_is_ill(run_stack: RunStack) -> None:
+    """The second recogniser does not stream: its words come after the pause in which LiveKit's
+    turn would be over, unless the least delay is raised, as LiveKit's own warning says.
+    """
     async with run_stack(
         "assistant",
         behaviour=("cartesia:fault=server_error", "deepgram:fault=server_error"),

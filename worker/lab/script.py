@@ -41,10 +41,9 @@ def reply(
         exchange = _exchange(conversation, [*turns[:-1], turns[-1][-1:]])
     if exchange is None:
         return Reply(NOT_UNDERSTOOD, note="no exchange of the conversation begins like that")
-    since = messages[last_user + 1 :]
-    if _is_answered(since):
+    if _is_answered(messages[last_user + 1 :]):
         return Reply(ALREADY_ANSWERED, note="the caller's last words were answered before")
-    return _next_step(exchange, since, offered)
+    return _next_step(exchange, _since_answer(messages), offered)
 
 
 def text_of(message: Message) -> str:
@@ -98,7 +97,7 @@ def _best(conversation: Conversation, heard: str) -> list[Exchange]:
 
 
 def _user_turns(messages: Sequence[Message]) -> list[list[str]]:
-    """What the caller said; messages with no answer between them are one turn."""
+    """What the caller said; messages with no answer between them, tools or not, are one turn."""
     turns: list[list[str]] = []
     is_open = False
     for message in messages:
@@ -107,9 +106,14 @@ def _user_turns(messages: Sequence[Message]) -> list[list[str]]:
                 turns.append([])
             turns[-1].append(text_of(message))
             is_open = True
-        elif message.get("role") == "assistant":
+        elif message.get("role") == "assistant" and text_of(message):
             is_open = False
     return turns
+
+
+def _since_answer(messages: Sequence[Message]) -> Sequence[Message]:
+    answers = [i for i, m in enumerate(messages) if m.get("role") == "assistant" and text_of(m)]
+    return messages[answers[-1] + 1 :] if answers else messages
 
 
 def _last_index(messages: Sequence[Message], role: str) -> int | None:

@@ -1,0 +1,90 @@
+"""What a call tells its pod and the pod a call, one JSON object a line, over a Unix socket.
+
+Facts go up (`Fact`), orders come down (`Order`). Both ends validate with the adapters below: a line
+that is not of this form is an error at the receiver and never a crash.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+# A line longer than this is no message of ours.
+LONGEST_LINE_BYTES = 64 * 1024
+
+Text = Annotated[str, Field(max_length=4096)]
+Identifier = Annotated[str, Field(max_length=256)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Cause(StrEnum):
+    """Why a call ended, as the call's own process tells it."""
+
+    CALLER_LEFT = "caller_left"
+    AGENT_LEFT = "agent_left"
+    ROOM_CLOSED = "room_closed"
+    ERROR = "error"
+    TOO_LONG = "too_long"
+    SILENT = "silent"
+    DRAINED = "drained"
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Warming(Message):
+    """The first line of every process: it is about to load its models, and waits for `Proceed`."""
+
+    type: Literal["warming"] = "warming"
+    pid: int = Field(gt=0)
+
+
+class Warm(Message):
+    type: Literal["warm"] = "warm"
+
+
+class PrewarmFailed(Message):
+    type: Literal["prewarm_failed"] = "prewarm_failed"
+    error: Text
+
+
+class CallStarted(Message):
+    """The agent file's entrypoint is about to run."""
+
+    type: Literal["call_started"] = "call_started"
+    job_id: Identifier
+
+
+class CallEnded(Message):
+    """The last line of a call that ended in its own process; one that ends without it has died."""
+
+    type: Literal["call_ended"] = "call_ended"
+    cause: Cause = Field(strict=False)
+    seconds: Seconds
+
+
+class Proceed(Message):
+    """Load now, or after this pause where other processes have just failed to."""
+
+    type: Literal["proceed"] = "proceed"
+    after_seconds: Seconds = 0.0
+
+
+class EndCall(Message):
+    """Say farewell and end the call, for this cause."""
+
+    type: Literal["end_call"] = "end_call"
+    cause: Cause = Field(strict=False)
+
+
+Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnded
+Order = Proceed | EndCall
+
+FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
+ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="type")])
+
+
+def line(message: Message) -> bytes:
+    """The message as it is sent."""
+    return message.model_dump_json().encode() + b"\n"
