@@ -7,18 +7,27 @@ that is not of this form is an error at the receiver and never a crash.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-# A line longer than this is no message of ours.
-LONGEST_LINE_BYTES = 64 * 1024
+from worker.telemetry.facts import CallFact
+from worker.telemetry.message import LONGEST_LINE_BYTES as LONGEST_LINE_BYTES
+from worker.telemetry.message import LONGEST_TEXT as LONGEST_TEXT
+from worker.telemetry.message import Identifier, Message, Seconds, Text
 
-Text = Annotated[str, Field(max_length=4096)]
-Identifier = Annotated[str, Field(max_length=256)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+class Outcome(StrEnum):
+    """COMPLETED: somebody hung up. CUT_SHORT: the pod ended it, with words. FAILED: it broke or
+    died. REFUSED: it was offered and not taken.
+    """
+
+    COMPLETED = "completed"
+    CUT_SHORT = "cut_short"
+    FAILED = "failed"
+    REFUSED = "refused"
 
 
 class Cause(StrEnum):
-    """Why a call ended, as the call's own process tells it."""
+    """Why a call ended, or never began. The first seven are told by the call's own process."""
 
     CALLER_LEFT = "caller_left"
     AGENT_LEFT = "agent_left"
@@ -27,10 +36,40 @@ class Cause(StrEnum):
     TOO_LONG = "too_long"
     SILENT = "silent"
     DRAINED = "drained"
+    CRASHED = "crashed"
+    MEMORY = "memory"
+    UNRESPONSIVE = "unresponsive"
+    NO_SLOT = "no_slot"
+    NOT_WARM = "not_warm"
+    AGENT_FILE = "agent_file"
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+OUTCOMES: dict[Cause, Outcome] = {
+    Cause.CALLER_LEFT: Outcome.COMPLETED,
+    Cause.AGENT_LEFT: Outcome.COMPLETED,
+    Cause.ROOM_CLOSED: Outcome.COMPLETED,
+    Cause.ERROR: Outcome.FAILED,
+    Cause.TOO_LONG: Outcome.CUT_SHORT,
+    Cause.SILENT: Outcome.CUT_SHORT,
+    Cause.DRAINED: Outcome.CUT_SHORT,
+    Cause.CRASHED: Outcome.FAILED,
+    Cause.MEMORY: Outcome.FAILED,
+    Cause.UNRESPONSIVE: Outcome.FAILED,
+    Cause.NO_SLOT: Outcome.REFUSED,
+    Cause.NOT_WARM: Outcome.REFUSED,
+    Cause.AGENT_FILE: Outcome.REFUSED,
+}
+
+# What a living process may say of its own end.
+ToldCause = Literal[
+    Cause.CALLER_LEFT,
+    Cause.AGENT_LEFT,
+    Cause.ROOM_CLOSED,
+    Cause.ERROR,
+    Cause.TOO_LONG,
+    Cause.SILENT,
+    Cause.DRAINED,
+]
 
 
 class Warming(Message):
@@ -60,7 +99,7 @@ class CallEnded(Message):
     """The last line of a call that ended in its own process; one that ends without it has died."""
 
     type: Literal["call_ended"] = "call_ended"
-    cause: Cause = Field(strict=False)
+    cause: ToldCause
     seconds: Seconds
 
 
@@ -75,10 +114,10 @@ class EndCall(Message):
     """Say farewell and end the call, for this cause."""
 
     type: Literal["end_call"] = "end_call"
-    cause: Cause = Field(strict=False)
+    cause: ToldCause
 
 
-Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnded
+Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnded | CallFact
 Order = Proceed | EndCall
 
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
@@ -88,3 +127,8 @@ ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="ty
 def line(message: Message) -> bytes:
     """The message as it is sent."""
     return message.model_dump_json().encode() + b"\n"
+
+
+def shortened(text: str) -> str:
+    """The text, cut to what a message may hold."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

@@ -1,0 +1,19 @@
+"""GET /metrics beside the probes."""
+
+import aiohttp
+
+from tests.server.asking import alive, pod
+from worker.server import endpoints, metrics_endpoint
+
+
+async def test_metrics_are_served_in_the_format_that_is_asked_for() -> None:
+    app = endpoints.application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
+    metrics_endpoint.add(app, lambda accept: (b"up 1\n", f"text/plain; for={accept}"))
+    async with (
+        endpoints.serving(app, "127.0.0.1", 0) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+        client.get("/metrics", headers={"Accept": "text/plain"}) as response,
+    ):
+        assert response.status == 200
+        assert await response.text() == "up 1\n"
+        assert response.headers["Content-Type"] == "text/plain; for=text/plain"
