@@ -25,6 +25,7 @@ from worker.setting_groups import (
     Logs,
     Pod,
     Providers,
+    Telemetry,
 )
 
 # What Kubernetes adds for a Service named "worker": WORKER_SERVICE_HOST, WORKER_PORT_80_TCP, …
@@ -41,6 +42,7 @@ class Settings:
     call: Call
     providers: Providers
     logs: Logs
+    telemetry: Telemetry
     lab: Lab
 
     @classmethod

@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 # A line longer than this is no message of ours.
 LONGEST_LINE_BYTES = 64 * 1024
 LONGEST_TEXT = 4096
+LONGEST_IDENTIFIER = 256
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
-Identifier = Annotated[str, Field(max_length=256)]
+Identifier = Annotated[str, Field(max_length=LONGEST_IDENTIFIER)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 

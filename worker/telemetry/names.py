@@ -178,3 +178,20 @@ TURN = Metric(
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)
 )
+
+
+class SpanAttribute(StrEnum):
+    """What the pod's span of a call carries; the first three are LiveKit's own names."""
+
+    JOB_ID = "job_id"
+    ROOM_ID = "room_id"
+    AGENT_NAME = "lk.agent_name"
+    OUTCOME = "voicefleet.outcome"
+    CAUSE = "voicefleet.cause"
+    # From 0 to the pod's slots.
+    SLOT = "voicefleet.slot"
+    # How many seconds from the offer to the pod's answer, from there to a process with the call,
+    # and from the offer to the agent in the room.
+    ACCEPT_SECONDS = "voicefleet.accept_seconds"
+    LAUNCH_SECONDS = "voicefleet.launch_seconds"
+    JOIN_SECONDS = "voicefleet.join_seconds"

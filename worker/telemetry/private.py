@@ -1,0 +1,54 @@
+"""What a caller said, is called or dials from: which keys hold it, in spans and in logs.
+
+LiveKit marks its own with a `pii` segment, and drops those from spans itself where it is told to
+(livekit-agents 1.8.9, telemetry/pii.py). What it leaves unmarked is named here.
+"""
+
+from livekit.agents.telemetry import pii
+from opentelemetry.sdk.trace import ReadableSpan
+
+MARK = "pii."
+
+# Identities are chosen by whoever makes the token, and LiveKit's SIP makes them of phone numbers;
+# SIP headers and attributes carry numbers too.
+UNMARKED_WORDS = ("identity", "phone", "transcript", "participant", "email")
+UNMARKED_PREFIXES = ("lk.sip.", "sip.")
+# Whose room it is is often in its name; the room's id says as much to an operator.
+UNMARKED_KEYS = frozenset({"room", "room_name", "metadata", "user_input", "text"})
+
+# LiveKit's ids of these things, which no one chose.
+NOT_PRIVATE = frozenset({"lk.participant_id", "lk.participant_kind", "participant_sid"})
+
+
+def is_private(key: str) -> bool:
+    """Whether what stands under this key may tell who the caller is or what was said."""
+    if pii.is_pii_attribute(key):
+        return True
+    if key in NOT_PRIVATE:
+        return False
+    return (
+        key in UNMARKED_KEYS
+        or key.startswith(UNMARKED_PREFIXES)
+        or any(word in key.lower() for word in UNMARKED_WORDS)
+    )
+
+
+def without_private(span: ReadableSpan) -> ReadableSpan:
+    """The span without what LiveKit left unmarked; the same one where there is nothing of it."""
+    attributes = span.attributes or {}
+    if not any(is_private(key) for key in attributes):
+        return span
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={key: value for key, value in attributes.items() if not is_private(key)},
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
