@@ -8,7 +8,11 @@ from worker.server import endpoints, metrics_endpoint
 
 async def test_metrics_are_served_in_the_format_that_is_asked_for() -> None:
     app = endpoints.application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
-    metrics_endpoint.add(app, lambda accept: (b"up 1\n", f"text/plain; for={accept}"))
+
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        return b"up 1\n", f"text/plain; for={accept}"
+
+    metrics_endpoint.add(app, scrape)
     async with (
         endpoints.serving(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,

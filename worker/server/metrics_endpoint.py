@@ -1,17 +1,17 @@
 """GET /metrics: what Prometheus scrapes, beside the probes and on the same port."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-Scrape = Callable[[str], tuple[bytes, str]]
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def add(app: web.Application, scrape: Scrape) -> None:
     """Serve what `scrape` gives for the Accept header: the body and its content type."""
 
     async def answer(request: web.Request) -> web.Response:
-        body, content_type = scrape(request.headers.get("Accept", ""))
+        body, content_type = await scrape(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     app.router.add_get("/metrics", answer)
