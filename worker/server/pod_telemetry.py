@@ -1,5 +1,5 @@
-"""What the pod shows of its calls: each fact is counted, each call has its span, and what the pod is
-at the moment can be scraped.
+"""What the pod shows of its calls: each fact is counted, each call has its span, and what the pod
+is at the moment can be scraped.
 """
 
 import asyncio
