@@ -7,18 +7,31 @@ that is not of this form is an error at the receiver and never a crash.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 # A line longer than this is no message of ours.
 LONGEST_LINE_BYTES = 64 * 1024
 
-Text = Annotated[str, Field(max_length=4096)]
+LONGEST_TEXT = 4096
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Identifier = Annotated[str, Field(max_length=256)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class Outcome(StrEnum):
+    """COMPLETED: somebody hung up. CUT_SHORT: the pod ended it, with words. FAILED: it broke or
+    died. REFUSED: it was offered and not taken.
+    """
+
+    COMPLETED = "completed"
+    CUT_SHORT = "cut_short"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
 class Cause(StrEnum):
-    """Why a call ended, as the call's own process tells it."""
+    """Why a call ended, or never began. The first seven are told by the call's own process."""
 
     CALLER_LEFT = "caller_left"
     AGENT_LEFT = "agent_left"
@@ -27,6 +40,41 @@ class Cause(StrEnum):
     TOO_LONG = "too_long"
     SILENT = "silent"
     DRAINED = "drained"
+    CRASHED = "crashed"
+    MEMORY = "memory"
+    UNRESPONSIVE = "unresponsive"
+    NO_SLOT = "no_slot"
+    NOT_WARM = "not_warm"
+    AGENT_FILE = "agent_file"
+
+
+OUTCOMES: dict[Cause, Outcome] = {
+    Cause.CALLER_LEFT: Outcome.COMPLETED,
+    Cause.AGENT_LEFT: Outcome.COMPLETED,
+    Cause.ROOM_CLOSED: Outcome.COMPLETED,
+    Cause.ERROR: Outcome.FAILED,
+    Cause.TOO_LONG: Outcome.CUT_SHORT,
+    Cause.SILENT: Outcome.CUT_SHORT,
+    Cause.DRAINED: Outcome.CUT_SHORT,
+    Cause.CRASHED: Outcome.FAILED,
+    Cause.MEMORY: Outcome.FAILED,
+    Cause.UNRESPONSIVE: Outcome.FAILED,
+    Cause.NO_SLOT: Outcome.REFUSED,
+    Cause.NOT_WARM: Outcome.REFUSED,
+    Cause.AGENT_FILE: Outcome.REFUSED,
+}
+
+# What a living process may say of its own end.
+TOLD_CAUSES = frozenset(list(Cause)[:7])
+
+
+def _is_told(cause: Cause) -> Cause:
+    if cause not in TOLD_CAUSES:
+        raise ValueError("no process can tell this of itself")
+    return cause
+
+
+ToldCause = Annotated[Cause, AfterValidator(_is_told)]
 
 
 class Message(BaseModel):
@@ -60,7 +108,7 @@ class CallEnded(Message):
     """The last line of a call that ended in its own process; one that ends without it has died."""
 
     type: Literal["call_ended"] = "call_ended"
-    cause: Cause = Field(strict=False)
+    cause: ToldCause
     seconds: Seconds
 
 
@@ -75,7 +123,7 @@ class EndCall(Message):
     """Say farewell and end the call, for this cause."""
 
     type: Literal["end_call"] = "end_call"
-    cause: Cause = Field(strict=False)
+    cause: ToldCause
 
 
 Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnded
@@ -88,3 +136,8 @@ ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="ty
 def line(message: Message) -> bytes:
     """The message as it is sent."""
     return message.model_dump_json().encode() + b"\n"
+
+
+def shortened(text: str) -> str:
+    """The text, cut to what a message may hold."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
