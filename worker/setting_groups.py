@@ -19,6 +19,12 @@ LIVEKIT_ACCESS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 # worker's own threshold is (`agents.target_load`, livekit-server 1.13.5, pkg/agent/config.go).
 LIVEKIT_TARGET_LOAD = 0.7
 
+# What comes after the drain's deadline: the farewell of each call that is still on, its session-end
+# handler, and LiveKit's own close of a job (15 s for the entrypoint and 10 s until it kills:
+# livekit-agents 1.8.9, ipc/job_proc_lazy_main.py and worker.py).
+FAREWELL_WITHIN_SECONDS = 20.0
+JOB_CLOSE_SECONDS = 25.0
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -91,7 +97,7 @@ class LiveKit(Group):
         16,
         validation_alias="WORKER_LIVEKIT_RETRIES",
         ge=0,
-        description="Attempts to reach a lost LiveKit again, up to 10 s apart, before it leaves.",
+        description="Attempts to reach a lost LiveKit again, up to 20 s apart, before it leaves.",
     )
 
     @property
@@ -111,6 +117,20 @@ class Agent(Group):
         validation_alias="WORKER_AGENT_NAME",
         description="The name to dispatch by; overrides the agent file's own.",
     )
+    preload: bool | None = Field(
+        None,
+        validation_alias="WORKER_PRELOAD_AGENT",
+        description="Import the agent file before the fork, once for all calls. Default: ours.",
+    )
+
+    @property
+    def is_preloaded(self) -> bool:
+        """An import that opens sockets or starts threads does not survive a fork: ours do neither,
+        and whoever knows it of their own file may say so.
+        """
+        return (
+            "." not in self.file and "/" not in self.file if self.preload is None else self.preload
+        )
 
 
 class Pod(Group):
@@ -120,11 +140,17 @@ class Pod(Group):
         ge=1,
         description="Calls at once. Default: 4 for each CPU, or fewer where memory carries fewer.",
     )
-    cpu_request: float | None = Field(
+    cpu_request_millicores: int | None = Field(
         None,
-        validation_alias="WORKER_CPU_REQUEST",
+        validation_alias="WORKER_CPU_REQUEST_MILLICORES",
         ge=0,
-        description="The pod's CPU request in cores, as Kubernetes' downward API gives it.",
+        description="The pod's CPU request, from the downward API (divisor 1m).",
+    )
+    memory_limit_bytes: int | None = Field(
+        None,
+        validation_alias="WORKER_MEMORY_LIMIT_BYTES",
+        gt=0,
+        description="The pod's memory limit, from the downward API. Default: its cgroup's.",
     )
     load_threshold: float = Field(
         LIVEKIT_TARGET_LOAD,
@@ -144,6 +170,18 @@ class Pod(Group):
         validation_alias="WORKER_DRAIN_TIMEOUT_SECONDS",
         ge=1,
         description="How long a pod told to stop waits for its calls to end.",
+    )
+    session_end_timeout_seconds: float = Field(
+        60.0,
+        validation_alias="WORKER_SESSION_END_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long an agent file's session-end handler may take.",
+    )
+    grace_period_seconds: int | None = Field(
+        None,
+        validation_alias="WORKER_GRACE_PERIOD_SECONDS",
+        gt=0,
+        description="What the platform kills after, to check that a drain fits into it.",
     )
     call_memory_warn_bytes: ByteSize = Field(
         ByteSize(500 * 1024**2),
@@ -173,6 +211,17 @@ class Pod(Group):
         description="Lets whoever sends it as a bearer token start a drain by POST /drainz.",
     )
 
+    @property
+    def cpu_request_cores(self) -> float | None:
+        millicores = self.cpu_request_millicores
+        return None if millicores is None else millicores / 1000
+
+    @property
+    def longest_stop_seconds(self) -> float:
+        """From the order to stop until the last process is gone, at the worst."""
+        after_deadline = FAREWELL_WITHIN_SECONDS + self.session_end_timeout_seconds
+        return self.drain_timeout_seconds + after_deadline + JOB_CLOSE_SECONDS
+
 
 class Call(Group):
     longest_seconds: float | None = Field(
@@ -180,6 +229,12 @@ class Call(Group):
         validation_alias="WORKER_CALL_LONGEST_SECONDS",
         gt=0,
         description="A call is ended after so long, with a farewell. Default: never.",
+    )
+    silence_seconds: float | None = Field(
+        None,
+        validation_alias="WORKER_CALL_SILENCE_SECONDS",
+        gt=0,
+        description="A call in which nobody speaks for so long is ended likewise. Default: never.",
     )
     farewell: str = Field(
         "I am sorry, I have to end this call now. Goodbye.",

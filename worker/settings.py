@@ -4,19 +4,18 @@ checked as a whole. `os.environ` is read here and nowhere else.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlparse
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from worker import errors
+from worker.contradictions import CONTRADICTIONS
 from worker.setting_groups import (
-    LIVEKIT_TARGET_LOAD,
     Agent,
     Call,
     Group,
@@ -96,6 +95,14 @@ def for_development(settings: Settings) -> Settings:
     )
 
 
+def for_jobs(settings: Settings) -> Settings:
+    """The same settings, without the secret that no call needs; it leaves the environment too, so
+    that no process started from here inherits it.
+    """
+    os.environ.pop("WORKER_DRAIN_TOKEN", None)
+    return replace(settings, pod=settings.pod.model_copy(update={"drain_token": None}))
+
+
 def environment() -> dict[str, str]:
     """A copy of this process's environment, for a child process that is started from here."""
     return dict(os.environ)
@@ -112,55 +119,6 @@ def declared() -> dict[str, FieldInfo]:
 
 def description(name: str) -> str:
     return str(declared()[name].description)
-
-
-def livekit_contradictions(livekit: LiveKit) -> Iterator[tuple[str, str]]:
-    if livekit.url is None:
-        return
-    address = urlparse(livekit.url)
-    if address.scheme not in {"ws", "wss", "http", "https"} or not address.hostname:
-        yield (
-            f"LIVEKIT_URL is {livekit.url!r}, which is no address of LiveKit",
-            "write it as ws://host:7880 or wss://your-project.livekit.cloud",
-        )
-
-
-def pod_contradictions(pod: Pod) -> Iterator[tuple[str, str]]:
-    if pod.load_threshold > LIVEKIT_TARGET_LOAD:
-        yield (
-            f"WORKER_LOAD_THRESHOLD is {pod.load_threshold}, above LiveKit's own limit"
-            f" of {LIVEKIT_TARGET_LOAD}, at which it stops offering calls",
-            f"set it to {LIVEKIT_TARGET_LOAD} or less; to take more calls raise WORKER_SLOTS",
-        )
-    limit = pod.call_memory_limit_bytes
-    if limit is not None and limit <= pod.call_memory_warn_bytes:
-        yield (
-            "WORKER_CALL_MEMORY_LIMIT_BYTES is not above WORKER_CALL_MEMORY_WARN_BYTES,"
-            " so a call would end without a warning",
-            "raise the limit or lower the warning",
-        )
-
-
-def provider_contradictions(providers: Providers) -> Iterator[tuple[str, str]]:
-    if providers.turn_detection == "stt" and any(m.provider == "openai" for m in providers.stt):
-        yield (
-            "WORKER_TURN_DETECTION is stt, but the openai STT does not say when a turn ends",
-            "use WORKER_STT=deepgram, or another WORKER_TURN_DETECTION",
-        )
-    shortest, longest = providers.turn_min_delay_seconds, providers.turn_max_delay_seconds
-    if shortest is not None and longest is not None and shortest > longest:
-        yield (
-            f"WORKER_TURN_MIN_DELAY_SECONDS is {shortest}, above the max of {longest}",
-            "lower WORKER_TURN_MIN_DELAY_SECONDS or raise WORKER_TURN_MAX_DELAY_SECONDS",
-        )
-
-
-# Relations between the values of a group that cannot work, each with its fix.
-CONTRADICTIONS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
-    "livekit": livekit_contradictions,
-    "pod": pod_contradictions,
-    "providers": provider_contradictions,
-}
 
 
 def _none(_: Group) -> Iterator[tuple[str, str]]:

@@ -94,14 +94,6 @@ async def test_a_job_that_is_told_to_stop_leaves_the_caller_in_the_room(job: Job
     assert not job.deleted_room_count
 
 
-async def test_a_caller_who_leaves_frees_the_slot_and_leaves_the_room_alone(job: Job) -> None:
-    async with text_call.answered_by(librarian()) as call:
-        call.session.emit("close", CloseEvent(reason=CloseReason.PARTICIPANT_DISCONNECTED))
-    await job.end()
-    assert job.reasons == [CloseReason.PARTICIPANT_DISCONNECTED.value]
-    assert not job.deleted_room_count
-
-
 async def test_a_session_that_livekit_gives_up_does_not_leave_the_caller_in_silence(
     job: Job,
 ) -> None:

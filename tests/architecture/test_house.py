@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "worker").rglob("*.py"))
 # Files over 200 lines, with their present size: growth is a visible change of this table.
 LARGE_FILES: dict[str, int] = {
     # A table: one entry a setting.
-    "worker/setting_groups.py": 284,
+    "worker/setting_groups.py": 339,
 }
 
 # LiveKit's private names that we rely on (livekit-agents is pinned exactly); the aim is none.
@@ -25,6 +25,7 @@ PRIVATE_LIVEKIT_NAMES: dict[str, set[str]] = {
         "_server_type",
         "_permissions",
     },
+    "worker/server/reconnect.py": {"_http_session"},
     "worker/providers/turns.py": {"_InferenceRunner"},
 }
 

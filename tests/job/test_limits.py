@@ -1,68 +1,83 @@
-"""A call that goes on for too long: farewell, hang up, end, whatever fails on the way."""
+"""When nobody has said anything for too long."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from livekit.agents import JobContext
+from livekit.agents import AgentSession, AgentStateChangedEvent, UserStateChangedEvent
 
 from worker.job import limits
 
-
-class Line:
-    """The parts of LiveKit's JobContext and AgentSession that an ending uses, in their order."""
-
-    def __init__(self, *, has_session: bool = True, is_dumb: bool = False) -> None:
-        self.done: list[str] = []
-        self._has_session = has_session
-        self._is_dumb = is_dumb
-
-    @property
-    def primary_session(self) -> "Line":
-        if not self._has_session:
-            raise RuntimeError("no session")
-        return self
-
-    async def interrupt(self, *, force: bool) -> None:
-        self.done.append("interrupt")
-
-    async def say(self, text: str, *, allow_interruptions: bool) -> None:
-        if self._is_dumb:
-            await asyncio.Event().wait()
-        self.done.append(f"say {text}")
-
-    async def delete_room(self) -> None:
-        self.done.append("hang up")
-
-    def shutdown(self, reason: str) -> None:
-        self.done.append(f"end: {reason}")
+SILENCE_SECONDS = 0.2
 
 
-def context(line: Line) -> JobContext:
-    return line  # type: ignore[return-value]
+class Session:
+    """The states of LiveKit's AgentSession, and who hears of their changes."""
+
+    def __init__(self) -> None:
+        self.user_state: Any = "listening"
+        self.agent_state: Any = "listening"
+        self.heard: dict[str, list[Callable[[Any], None]]] = {}
+
+    def on(self, event: str, handler: Callable[[Any], None]) -> None:
+        self.heard.setdefault(event, []).append(handler)
+
+    def off(self, event: str, handler: Callable[[Any], None]) -> None:
+        self.heard[event].remove(handler)
+
+    def user(self, state: Any) -> None:
+        change = UserStateChangedEvent(old_state=self.user_state, new_state=state)
+        self.user_state = state
+        for handler in self.heard["user_state_changed"]:
+            handler(change)
+
+    def agent(self, state: Any) -> None:
+        change = AgentStateChangedEvent(old_state=self.agent_state, new_state=state)
+        self.agent_state = state
+        for handler in self.heard["agent_state_changed"]:
+            handler(change)
 
 
-async def test_the_caller_hears_a_farewell_before_the_line_goes_down() -> None:
-    line = Line()
-    await limits.end(context(line), "Goodbye.", reason="enough")
-    assert line.done == ["interrupt", "say Goodbye.", "hang up", "end: enough"]
+def watched(session: Session) -> asyncio.Task[None]:
+    livekit: AgentSession[Any] = session  # type: ignore[assignment]
+    return asyncio.create_task(limits.silence(livekit, SILENCE_SECONDS))
 
 
-async def test_a_call_without_a_session_is_ended_without_words() -> None:
-    line = Line(has_session=False)
-    await limits.end(context(line), "Goodbye.", reason="enough")
-    assert line.done == ["hang up", "end: enough"]
+async def test_silence_is_over_when_nobody_has_spoken_for_so_long() -> None:
+    session = Session()
+    async with asyncio.timeout(5):
+        await watched(session)
+    assert session.heard == {"user_state_changed": [], "agent_state_changed": []}
 
 
-async def test_a_voice_that_hangs_keeps_no_call_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FAREWELL_WITHIN_SECONDS", 0.05)
-    line = Line(is_dumb=True)
-    await limits.end(context(line), "Goodbye.", reason="enough")
-    assert line.done[-1] == "end: enough"
-
-
-async def test_a_call_that_is_over_in_time_is_left_alone() -> None:
-    line = Line()
-    timer = asyncio.create_task(limits.end_after(context(line), 60.0, "Goodbye."))
+@pytest.mark.parametrize("state", ["thinking", "speaking"])
+async def test_an_agent_that_thinks_or_speaks_is_not_silent(state: str) -> None:
+    session = Session()
+    watching = watched(session)
     await asyncio.sleep(0)
-    timer.cancel()
-    assert line.done == []
+    session.agent(state)
+    await asyncio.sleep(SILENCE_SECONDS * 2)
+    assert not watching.done()
+    session.agent("listening")
+    async with asyncio.timeout(5):
+        await watching
+
+
+async def test_a_caller_whom_livekit_calls_away_has_not_said_anything() -> None:
+    session = Session()
+    watching = watched(session)
+    for _ in range(8):
+        await asyncio.sleep(SILENCE_SECONDS / 4)
+        session.user("away")
+    assert watching.done()
+
+
+async def test_a_caller_who_speaks_is_not_silent() -> None:
+    session = Session()
+    watching = watched(session)
+    await asyncio.sleep(0)
+    session.user("speaking")
+    await asyncio.sleep(SILENCE_SECONDS * 2)
+    assert not watching.done()
+    watching.cancel()

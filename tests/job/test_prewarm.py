@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 def test_a_warm_process_has_settings_vad_and_agent_file(process: JobProcess) -> None:
     settings = settings_module.load()
-    prewarm.prewarm(process, settings=settings)
+    prewarm.load(process, settings=settings)
     assert process.userdata[session.SETTINGS] is settings
     assert isinstance(process.userdata[session.VAD], inference.VAD)
     assert process.userdata[prewarm.AGENT_FILE].agent_name == "assistant"
@@ -47,7 +47,7 @@ def test_the_files_own_setup_runs_last_finds_our_vad_and_may_replace_it(
 ) -> None:
     (tmp_path / "own_setup_agent.py").write_text(OWN_SETUP)
     monkeypatch.setenv("WORKER_AGENT", "own_setup_agent.py")
-    prewarm.prewarm(process, settings=settings_module.load())
+    prewarm.load(process, settings=settings_module.load())
     assert isinstance(process.userdata["found"], inference.VAD)
     assert process.userdata["vad"] == "the file's own"
 
@@ -57,7 +57,7 @@ def test_a_file_that_broke_since_the_start_fails_the_process(
 ) -> None:
     monkeypatch.setenv("WORKER_AGENT", "gone.py")
     with pytest.raises(errors.AgentFileError):
-        prewarm.prewarm(process, settings=settings_module.load())
+        prewarm.load(process, settings=settings_module.load())
 
 
 def test_the_vad_is_loaded_once_for_all_processes_forked_later() -> None:

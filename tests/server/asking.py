@@ -24,7 +24,8 @@ def pod(*calls: Call, is_warm: bool = True, is_registered: bool = True) -> PodSt
     return PodState(
         slots=2,
         calls=lambda: calls,
-        is_warm=is_warm,
+        is_serving=True,
+        has_been_warm=is_warm,
         is_registered=is_registered,
         clock=lambda: NOW,
     )

@@ -40,7 +40,12 @@ async def test_startup_fails_until_models_are_warm_and_livekit_has_taken_the_pod
             "[-]registered failed: LiveKit has not taken this pod yet\n"
             "startupz check failed\n",
         )
-        state.is_warm = True
+        state.prewarm_failed("no such model")
+        assert (
+            "[-]models-warm failed: processes that failed to load: 1, see the log"
+            in (await get(client, "/startupz"))[1]
+        )
+        state.warmed()
         assert (await get(client, "/startupz"))[0] == 503
         state.is_registered = True
         assert await get(client, "/startupz") == (200, "ok")

@@ -69,12 +69,8 @@ class _Failures:
             self._in_a_row = 0
 
     def on_close(self, event: CloseEvent) -> None:
-        job = get_job_context(required=False)
         if event.reason is CloseReason.ERROR:
             _end_job(event)
-        elif job is not None and event.reason is CloseReason.PARTICIPANT_DISCONNECTED:
-            # The room would keep the slot until its departure time-out.
-            job.shutdown(reason=event.reason.value)
 
 
 def _end_job(event: CloseEvent) -> None:

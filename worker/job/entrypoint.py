@@ -1,29 +1,24 @@
 """The call itself: what LiveKit runs in a warm process when a job comes. The agent file decides."""
 
-import asyncio
 import inspect
 
 from livekit.agents import JobContext
 
-from worker.job import limits
 from worker.job.agent_file import AgentFile
+from worker.job.pod_line import POD_LINE
 from worker.job.prewarm import AGENT_FILE
+from worker.job.watch import Watch
 from worker.providers import session
-from worker.setting_groups import Call
+from worker.settings import Settings
 
 
 async def answer(ctx: JobContext) -> None:
-    """Run the agent file's entrypoint, and see that the call does not last for ever."""
-    call: Call = ctx.proc.userdata[session.SETTINGS].call
-    if call.longest_seconds is not None:
-        ending = limits.end_after(ctx, call.longest_seconds, call.farewell)
-        timer = asyncio.create_task(ending, name="longest call")
-
-        async def cancel() -> None:
-            timer.cancel()
-
-        ctx.add_shutdown_callback(cancel)
+    """Run the agent file's entrypoint, watched for as long as the call lasts."""
+    settings: Settings = ctx.proc.userdata[session.SETTINGS]
+    watch = Watch(ctx, settings.call, ctx.proc.userdata.get(POD_LINE))
+    watch.begin()
     await _hosted(ctx).entrypoint(ctx)
+    watch.entrypoint_returned()
 
 
 async def end(ctx: JobContext) -> None:

@@ -1,43 +1,36 @@
-"""How a call that goes on for too long is ended: words to the caller, then the line goes down."""
+"""When a call has gone on for too long: its length, and how long nobody says anything."""
 
 import asyncio
-import contextlib
-import logging
+from typing import Any
 
-from livekit.agents import AgentSession, JobContext
+from livekit.agents import AgentSession, AgentStateChangedEvent, UserStateChangedEvent
 
-logger = logging.getLogger(__name__)
-
-# The words are said, or they are not: a TTS that hangs must not keep the call alive.
-FAREWELL_WITHIN_SECONDS = 20.0
-
-REASON = "longest call reached"
+BUSY_AGENT_STATES = ("thinking", "speaking")
 
 
-async def end_after(ctx: JobContext, seconds: float, farewell: str) -> None:
-    """Let the call go on for so long, then say farewell, hang up and end the job."""
-    await asyncio.sleep(seconds)
-    logger.warning("longest call reached", extra={"seconds": seconds})
-    await end(ctx, farewell, reason=REASON)
+async def silence(session: AgentSession[Any], seconds: float) -> None:
+    """Return when neither side has said anything for so long; a thinking agent is not silent."""
+    changed = asyncio.Event()
 
+    def on_user(event: UserStateChangedEvent) -> None:
+        # LiveKit calls a caller who has been listening for a while "away".
+        if event.new_state != "away":
+            changed.set()
 
-async def end(ctx: JobContext, farewell: str, *, reason: str) -> None:
-    """Say farewell if there is a session to say it, delete the room and end the job.
+    def on_agent(_: AgentStateChangedEvent) -> None:
+        changed.set()
 
-    Whatever fails on the way is logged, and the job ends all the same.
-    """
+    session.on("user_state_changed", on_user)
+    session.on("agent_state_changed", on_agent)
     try:
-        async with asyncio.timeout(FAREWELL_WITHIN_SECONDS):
-            if farewell and (session := _session_of(ctx)) is not None:
-                await session.interrupt(force=True)
-                await session.say(farewell, allow_interruptions=False)
-            await ctx.delete_room()
-    except Exception:
-        logger.exception("the call could not be ended politely")
-    ctx.shutdown(reason)
-
-
-def _session_of(ctx: JobContext) -> "AgentSession[object] | None":
-    with contextlib.suppress(RuntimeError):
-        return ctx.primary_session
-    return None
+        while True:
+            changed.clear()
+            is_busy = session.user_state == "speaking" or session.agent_state in BUSY_AGENT_STATES
+            try:
+                async with asyncio.timeout(None if is_busy else seconds):
+                    await changed.wait()
+            except TimeoutError:
+                return
+    finally:
+        session.off("user_state_changed", on_user)
+        session.off("agent_state_changed", on_agent)

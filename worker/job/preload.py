@@ -24,6 +24,9 @@ with contextlib.suppress(Exception):
         import_module(_name)
 
     from worker import settings
-    from worker.job import shared_models
+    from worker.job import agent_file, shared_models
 
-    shared_models.vad(settings.load().providers)
+    _settings = settings.load()
+    shared_models.vad(_settings.providers)
+    if _settings.agent.is_preloaded:
+        agent_file.load(_settings.agent.file)

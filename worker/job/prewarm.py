@@ -5,20 +5,44 @@ already in memory, loaded once in the forkserver and shared by fork (livekit-age
 ipc/_preload.py, and `worker.job.preload`); what is left is per process by nature.
 """
 
+from pathlib import Path
+
 from livekit.agents import JobProcess
 
-from worker.job import agent_file, shared_models
+from worker.job import agent_file, pod_line, shared_models
+from worker.job.pod_line import POD_LINE
 from worker.providers import session
 from worker.settings import Settings
+from worker.telemetry.events import PrewarmFailed, Warm, shortened
 
 # Where the entrypoint finds the agent file that prewarm has imported.
 AGENT_FILE = "worker.agent_file"
 
 
-def prewarm(process: JobProcess, *, settings: Settings) -> None:
+def prewarm(process: JobProcess, *, settings: Settings, pod: Path) -> None:
+    """Load everything, and tell the pod that listens at this path how it went.
+
+    The pod lets it wait first where other processes have just failed.
+    :raises AgentFileError: as `agent_file.load`; the process is then replaced by another.
+    """
+    line = pod_line.connect(pod)
+    if line is None:
+        load(process, settings=settings)
+        return
+    process.userdata[POD_LINE] = line
+    line.begin()
+    try:
+        load(process, settings=settings)
+    except Exception as error:
+        line.send(PrewarmFailed(error=shortened(f"{type(error).__name__}: {error}")))
+        raise
+    line.send(Warm())
+
+
+def load(process: JobProcess, *, settings: Settings) -> None:
     """Leave settings, VAD and agent file in `process.userdata`, then run the file's own setup.
 
-    :raises AgentFileError: as `agent_file.load`; the process is then replaced by another.
+    :raises AgentFileError: as `agent_file.load`.
     """
     process.userdata[session.SETTINGS] = settings
     process.userdata[session.VAD] = shared_models.vad(settings.providers)

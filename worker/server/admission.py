@@ -15,18 +15,27 @@ from typing import Any
 from livekit.agents import JobRequest
 from livekit.agents.job import JobAcceptArguments
 
+from worker.telemetry.events import Cause
+
 logger = logging.getLogger(__name__)
 
 # LiveKit's 3 s, less the way there and back and a busy moment.
 ANSWER_WITHIN_SECONDS = 2.0
+
+WORDS = {
+    Cause.NO_SLOT: "every slot is taken",
+    Cause.NOT_WARM: "no process can load its models",
+    Cause.AGENT_FILE: "the agent file's on_request gave no answer in time",
+}
 
 Handler = Callable[[JobRequest], Any]
 
 
 @dataclass(slots=True)
 class Admission:
-    """LiveKit's request function. `running` gives the ids of the calls that have a process, and
-    `handler` is the agent file's own, or None to take whatever comes.
+    """LiveKit's request function. `running` gives the ids of the calls that have a process,
+    `handler` is the agent file's own, or None to take whatever comes, and `on_refused` hears of
+    each refusal of ours.
 
     Belongs to the parent's event loop: between the look at the slots and the reservation nothing
     else runs, so two offers for the last slot give one call.
@@ -35,6 +44,8 @@ class Admission:
     slots: int
     running: Callable[[], Iterable[str]]
     handler: Handler | None = None
+    is_warm: Callable[[], bool] = lambda: True
+    on_refused: Callable[[Cause], None] = lambda _: None
     answer_within_seconds: float = ANSWER_WITHIN_SECONDS
     _reserved: set[str] = field(default_factory=set, init=False)
 
@@ -46,8 +57,10 @@ class Admission:
     async def answer(self, request: JobRequest) -> None:
         """Take the call, or refuse it at once so that LiveKit can ask another pod."""
         if self.taken >= self.slots:
-            logger.warning("refused, every slot is taken", extra=_fields(request, self.slots))
-            await request.reject(terminate=False)
+            await self._refuse(request, Cause.NO_SLOT)
+            return
+        if not self.is_warm():
+            await self._refuse(request, Cause.NOT_WARM)
             return
         self._reserved.add(request.id)
         try:
@@ -61,7 +74,7 @@ class Admission:
             await request.accept()
             return
         answered = asyncio.Event()
-        watched = _watched(request, answered)
+        watched = _watched(request, answered, self.on_refused)
         handling = asyncio.create_task(_call(self.handler, watched), name="the file's on_request")
         waiting = asyncio.create_task(answered.wait(), name="wait for its answer")
         try:
@@ -73,14 +86,15 @@ class Admission:
             if answered.is_set() or handling.done():
                 await handling
             else:
-                logger.error(
-                    "refused, the agent file's on_request gave no answer in time",
-                    extra=_fields(request, self.slots),
-                )
-                await request.reject(terminate=False)
+                await self._refuse(request, Cause.AGENT_FILE)
         finally:
             waiting.cancel()
             handling.cancel()
+
+    async def _refuse(self, request: JobRequest, cause: Cause) -> None:
+        logger.warning("refused", extra={"why": WORDS[cause], **_fields(request, self.slots)})
+        self.on_refused(cause)
+        await request.reject(terminate=False)
 
 
 async def _call(handler: Handler, request: JobRequest) -> None:
@@ -89,7 +103,9 @@ async def _call(handler: Handler, request: JobRequest) -> None:
         await result
 
 
-def _watched(request: JobRequest, answered: asyncio.Event) -> JobRequest:
+def _watched(
+    request: JobRequest, answered: asyncio.Event, on_refused: Callable[[Cause], None]
+) -> JobRequest:
     """The same request, for a handler whose first answer sets the event."""
 
     async def accept(arguments: JobAcceptArguments) -> None:
@@ -103,6 +119,7 @@ def _watched(request: JobRequest, answered: asyncio.Event) -> JobRequest:
 
     async def reject(terminate: bool) -> None:
         answered.set()
+        on_refused(Cause.AGENT_FILE)
         await request.reject(terminate=terminate)
 
     return JobRequest(job=request.job, on_accept=accept, on_reject=reject)

@@ -36,9 +36,7 @@ def of(state: PodState, inference_is_alive: Callable[[], Awaitable[bool]]) -> di
     """
     return {
         "startupz": {
-            "models-warm": _fact(
-                lambda: state.is_warm, "models are warm", "models are still loading"
-            ),
+            "models-warm": _warm(state),
             "registered": _fact(
                 lambda: state.is_registered,
                 "LiveKit has taken this pod once",
@@ -103,6 +101,19 @@ def _line(name: str, verdict: Verdict) -> str:
 def _fact(is_so: Callable[[], bool], when_so: str, when_not: str) -> Check:
     async def look() -> Verdict:
         return Verdict(True, when_so) if is_so() else Verdict(False, when_not)
+
+    return look
+
+
+def _warm(state: PodState) -> Check:
+    async def look() -> Verdict:
+        if state.is_warm:
+            return Verdict(True, "models are warm")
+        if state.prewarm_failures:
+            # The error may hold anything, a key in an address included: it stays in the log.
+            tries = f"processes that failed to load: {state.prewarm_failures}, see the log"
+            return Verdict(False, tries)
+        return Verdict(False, "models are still loading")
 
     return look
 

@@ -3,18 +3,23 @@
 import asyncio
 import logging
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from livekit.agents import AgentServer
 
 from worker import errors
+from worker.job import prewarm
 from worker.server import endpoints, reach
 from worker.server.wiring import Pod
-from worker.settings import Settings
+from worker.setting_groups import FAREWELL_WITHIN_SECONDS
+from worker.settings import Settings, for_jobs
+from worker.telemetry.events import Cause
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +32,7 @@ async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
     :raises PortError: if the port of the endpoints is taken.
     """
     with _signals() as told_to_stop:
-        async with _endpoints(pod, settings, told_to_stop):
+        async with _endpoints(pod, settings, told_to_stop), _processes(pod, settings):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)
             if await _unless(told_to_stop, waiting, "wait for LiveKit"):
@@ -41,18 +46,22 @@ async def _serve_until(
     # Serve. LiveKit's run() ends only with an error or after aclose().
     serving = asyncio.create_task(_serve(pod.server, settings, devmode=devmode), name="serve")
     stopping = asyncio.create_task(told_to_stop.wait(), name="wait for a signal")
+    refused = asyncio.create_task(pod.reconnect.given_up.wait(), name="wait for a last refusal")
     try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
 
         # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end.
         has_begun = pod.state.is_warm or not serving.done()
         if has_begun and not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
-            await _drain(pod)
+            await _drain(pod, settings)
     finally:
         stopping.cancel()
+        refused.cancel()
         await pod.server.aclose()
     await serving
+    if pod.reconnect.given_up.is_set():
+        raise _gone(settings, "it refuses to register this pod")
 
 
 @asynccontextmanager
@@ -82,6 +91,17 @@ async def _endpoints(
         yield
 
 
+@asynccontextmanager
+async def _processes(pod: Pod, settings: Settings) -> AsyncIterator[None]:
+    """The socket to the job processes, in a folder that nobody else may enter."""
+    with tempfile.TemporaryDirectory(prefix="voicefleet-") as folder:
+        path = Path(folder) / "pod.sock"
+        pod.server.setup_fnc = partial(prewarm.prewarm, settings=for_jobs(settings), pod=path)
+        with pod.processes.deaths.listening():
+            async with pod.processes.listening(path):
+                yield
+
+
 async def _inference_is_alive(server: AgentServer) -> bool:
     """What LiveKit's own health port knows of its inference process (1.8.9, worker.py)."""
     port = server.worker_info.http_port
@@ -102,12 +122,16 @@ async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> N
     except RuntimeError as error:
         if "failed to connect to livekit" not in str(error):
             raise
-        raise errors.LiveKitError(
-            f"LiveKit at {settings.livekit.url} is gone: {error}",
-            fix="see whether LiveKit runs, and whether it still knows LIVEKIT_API_KEY",
-        ) from error
+        raise _gone(settings, str(error)) from error
     finally:
         logging.getLogger("livekit.agents").removeFilter(hidden)
+
+
+def _gone(settings: Settings, why: str) -> errors.LiveKitError:
+    return errors.LiveKitError(
+        f"LiveKit at {settings.livekit.url} is gone: {why}",
+        fix="see whether LiveKit runs, and whether it still knows LIVEKIT_API_KEY",
+    )
 
 
 def port_taken(settings: Settings, error: OSError) -> errors.PortError:
@@ -118,12 +142,15 @@ def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     )
 
 
-async def _drain(pod: Pod) -> None:
+async def _drain(pod: Pod, settings: Settings) -> None:
     logger.info("draining", extra={"calls": pod.state.call_count})
     try:
         await pod.server.drain()
     except TimeoutError:
+        # What is still on is ended with words, and each agent file's own end is waited for.
         logger.warning("drain deadline reached", extra={"calls": pod.state.call_count})
+        handlers_seconds = settings.pod.session_end_timeout_seconds
+        await pod.processes.end_calls(Cause.DRAINED, FAREWELL_WITHIN_SECONDS + handlers_seconds)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:

@@ -31,12 +31,17 @@ class Call:
 
 @dataclass(slots=True)
 class PodState:
-    """`calls` asks for the calls that run now; times are unix seconds."""
+    """`calls` asks for the calls that run now; times are unix seconds. `is_serving` is true once
+    LiveKit's worker runs, and `prewarm_failures` counts those in a row.
+    """
 
     slots: int
     calls: Callable[[], Iterable[Call]]
-    is_warm: bool = False
+    is_serving: bool = False
+    has_been_warm: bool = False
     is_registered: bool = False
+    prewarm_failures: int = 0
+    prewarm_error: str = ""
     drain_began_at: float | None = None
     drain_deadline_at: float | None = None
     is_stopped: bool = False
@@ -58,6 +63,15 @@ class PodState:
         return len(list(self.calls()))
 
     @property
+    def is_warm(self) -> bool:
+        """A process has loaded its models once, and so can the next."""
+        return self.is_serving and self.has_been_warm
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.is_stopped or self.drain_began_at is not None
+
+    @property
     def is_started(self) -> bool:
         return self.is_warm and self.is_registered
 
@@ -66,6 +80,14 @@ class PodState:
         """Age of the call that has been on for longest; None without a call."""
         began = [call.began_at for call in self.calls()]
         return max(0.0, self.clock() - min(began)) if began else None
+
+    def warmed(self) -> None:
+        """A process is ready for a call."""
+        self.has_been_warm, self.prewarm_failures, self.prewarm_error = True, 0, ""
+
+    def prewarm_failed(self, error: str) -> None:
+        """A process has ended before it was ready."""
+        self.prewarm_failures, self.prewarm_error = self.prewarm_failures + 1, error
 
     def begin_drain(self, timeout_seconds: float) -> None:
         """Remember that the pod was told to stop; a second time changes nothing."""

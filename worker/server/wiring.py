@@ -1,7 +1,7 @@
 """The pod, built from settings and the agent file: LiveKit's `AgentServer`, and what we add."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from livekit.agents import AgentServer
@@ -10,7 +10,11 @@ from worker.job import entrypoint, prewarm
 from worker.job.agent_file import AgentFile
 from worker.providers import turns
 from worker.server import cgroup, load, slots
+from worker.server import reconnect as reconnect_module
 from worker.server.admission import Admission
+from worker.server.deaths import Deaths
+from worker.server.processes import LONGEST_PAUSE_SECONDS, Processes
+from worker.server.reconnect import Reconnect
 from worker.server.state import Call, PodState
 from worker.settings import Settings
 
@@ -25,6 +29,8 @@ class Pod:
 
     server: AgentServer
     state: PodState
+    processes: Processes
+    reconnect: Reconnect
 
 
 def build(settings: Settings, hosted: AgentFile) -> Pod:
@@ -33,7 +39,9 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
 
     # What this pod may use, and so how many calls it takes and when it is full.
     source = cgroup.find()
-    share = cgroup.share_of(source.limits(), settings.pod.cpu_request, cgroup.usable_cores())
+    limits = source.limits()
+    told = replace(limits, memory_bytes=settings.pod.memory_limit_bytes or limits.memory_bytes)
+    share = cgroup.share_of(told, settings.pod.cpu_request_cores, cgroup.usable_cores())
     decided = slots.decide(settings.pod.slots, share.cpu_cores, share.memory_bytes)
     logger.info("slots decided", extra={"slots": decided.slots, "reason": decided.reason})
     meter = load.LoadMeter(decided.slots, settings.pod.load_threshold, share, source.reading)
@@ -42,11 +50,22 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     )
 
     server = _server(settings, hosted, decided.slots, call_limit_bytes)
-    state = PodState(decided.slots, calls=lambda: _calls(server) if state.is_warm else ())
+    state = PodState(decided.slots, calls=lambda: _calls(server) if state.is_serving else ())
+    processes = Processes(state, Deaths())
+
+    # An offer is taken by a pod with a free slot, and a process to fill it.
+    def is_warm() -> bool:
+        return processes.warm_count > 0 or state.prewarm_failures == 0
+
     admission = Admission(
-        decided.slots, lambda: [call.id for call in state.calls()], hosted.on_request
+        decided.slots,
+        running=lambda: [call.id for call in state.calls()],
+        handler=hosted.on_request,
+        is_warm=is_warm,
     )
-    server.load_fnc = lambda: meter.load(state.call_count)
+    server.load_fnc = lambda: (
+        meter.load(state.call_count) if is_warm() else settings.pod.load_threshold
+    )
     server.rtc_session(
         entrypoint.answer,
         agent_name=settings.agent.name or hosted.agent_name,
@@ -54,9 +73,21 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
         on_request=admission.answer,
         on_session_end=entrypoint.end if hosted.on_session_end is not None else None,
     )
-    server.on("worker_started", lambda: setattr(state, "is_warm", True))
-    server.on("worker_registered", lambda *_: setattr(state, "is_registered", True))
-    return Pod(server, state)
+
+    # What LiveKit tells of itself.
+    reconnect = Reconnect(settings.livekit.retries)
+
+    def started() -> None:
+        state.is_serving = True
+        reconnect_module.pace(server, reconnect)
+
+    def registered(*_: object) -> None:
+        state.is_registered = True
+        reconnect.registered()
+
+    server.on("worker_started", started)
+    server.on("worker_registered", registered)
+    return Pod(server, state, processes, reconnect)
 
 
 def _server(
@@ -76,13 +107,14 @@ def _server(
         # for the calls that fill an idle pod (1.8.9, worker.py, _get_effective_load), so with any
         # other it would refuse a burst while slots are free.
         num_idle_processes=slot_count,
-        initialize_process_timeout=pod.prewarm_timeout_seconds,
+        initialize_process_timeout=pod.prewarm_timeout_seconds + LONGEST_PAUSE_SECONDS,
         drain_timeout=pod.drain_timeout_seconds,
+        session_end_timeout=pod.session_end_timeout_seconds,
         job_memory_warn_mb=pod.call_memory_warn_bytes / BYTES_PER_MB,
         job_memory_limit_mb=call_limit_bytes / BYTES_PER_MB if call_limit_bytes else 0,
         permissions=hosted.permissions,
         preload_modules=["worker.job.preload"],
-        setup_fnc=partial(prewarm.prewarm, settings=settings),
+        setup_fnc=partial(prewarm.load, settings=settings),
         log_level=settings.logs.level,
     )
 

@@ -7,7 +7,7 @@ that is not of this form is an error at the receiver and never a crash.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from worker.telemetry.facts import CallFact
 from worker.telemetry.message import LONGEST_LINE_BYTES as LONGEST_LINE_BYTES
@@ -61,15 +61,16 @@ OUTCOMES: dict[Cause, Outcome] = {
 }
 
 # What a living process may say of its own end.
-ToldCause = Literal[
-    Cause.CALLER_LEFT,
-    Cause.AGENT_LEFT,
-    Cause.ROOM_CLOSED,
-    Cause.ERROR,
-    Cause.TOO_LONG,
-    Cause.SILENT,
-    Cause.DRAINED,
-]
+TOLD_CAUSES = frozenset(list(Cause)[:7])
+
+
+def _is_told(cause: Cause) -> Cause:
+    if cause not in TOLD_CAUSES:
+        raise ValueError("no process can tell this of itself")
+    return cause
+
+
+ToldCause = Annotated[Cause, AfterValidator(_is_told)]
 
 
 class Warming(Message):

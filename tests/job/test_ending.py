@@ -1,0 +1,90 @@
+"""How a call ends: farewell, hang up, end, whatever fails on the way; and the cause told."""
+
+import asyncio
+
+import pytest
+from livekit.agents import CloseEvent, CloseReason
+
+from worker.job import ending
+from worker.job.ending import Ending
+from worker.telemetry.events import Cause
+
+
+class Line:
+    """The parts of LiveKit's JobContext and AgentSession that an ending uses, in their order."""
+
+    def __init__(self, *, has_session: bool = True, is_dumb: bool = False) -> None:
+        self.done: list[str] = []
+        self._has_session = has_session
+        self._is_dumb = is_dumb
+
+    @property
+    def primary_session(self) -> "Line":
+        if not self._has_session:
+            raise RuntimeError("no session")
+        return self
+
+    async def interrupt(self, *, force: bool) -> None:
+        self.done.append("interrupt")
+
+    async def say(self, text: str, *, allow_interruptions: bool) -> None:
+        if self._is_dumb:
+            await asyncio.Event().wait()
+        self.done.append(f"say {text}")
+
+    async def delete_room(self) -> None:
+        self.done.append("hang up")
+
+    def shutdown(self, reason: str) -> None:
+        self.done.append(f"end: {reason}")
+
+
+def ending_of(line: Line) -> Ending:
+    return Ending(line, "Goodbye.")  # type: ignore[arg-type]
+
+
+async def test_the_caller_hears_a_farewell_before_the_line_goes_down() -> None:
+    line = Line()
+    await ending_of(line).politely(Cause.TOO_LONG)
+    assert line.done == ["interrupt", "say Goodbye.", "hang up", "end: too_long"]
+
+
+async def test_a_call_is_ended_once_for_the_first_cause() -> None:
+    line = Line()
+    end = ending_of(line)
+    await asyncio.gather(end.politely(Cause.SILENT), end.politely(Cause.DRAINED))
+    assert line.done == ["interrupt", "say Goodbye.", "hang up", "end: silent"]
+    assert end.told("room disconnected") is Cause.SILENT
+
+
+async def test_a_call_without_a_session_is_ended_without_words() -> None:
+    line = Line(has_session=False)
+    await ending_of(line).politely(Cause.DRAINED)
+    assert line.done == ["hang up", "end: drained"]
+
+
+async def test_a_voice_that_hangs_keeps_no_call_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "FAREWELL_WITHIN_SECONDS", 0.05)
+    line = Line(is_dumb=True)
+    await ending_of(line).politely(Cause.TOO_LONG)
+    assert line.done[-1] == "end: too_long"
+
+
+@pytest.mark.parametrize(
+    ("closed_for", "reason", "told"),
+    [
+        (CloseReason.PARTICIPANT_DISCONNECTED, "caller_left", Cause.CALLER_LEFT),
+        (CloseReason.ERROR, "error", Cause.ERROR),
+        (CloseReason.USER_INITIATED, "user requested", Cause.AGENT_LEFT),
+        (None, "room disconnected", Cause.ROOM_CLOSED),
+        (None, "job crashed", Cause.ERROR),
+        (CloseReason.JOB_SHUTDOWN, "room disconnected", Cause.ROOM_CLOSED),
+    ],
+)
+def test_the_cause_is_what_livekit_tells(
+    closed_for: CloseReason | None, reason: str, told: Cause
+) -> None:
+    end = ending_of(Line())
+    if closed_for is not None:
+        end.session_closed(CloseEvent(reason=closed_for))
+    assert end.told(reason) is told

@@ -1,0 +1,48 @@
+"""Why LiveKit killed a process, as it says itself, in its log and nowhere else.
+
+livekit-agents 1.8.9, ipc/supervised_proc.py: a process past its memory limit, and one whose event
+loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL. Both drills in
+`tests/promises/` fail where an update of LiveKit changes these words.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.telemetry.events import Cause
+
+LIVEKIT_LOGGER = "livekit.agents"
+
+WORDS: dict[str, Cause] = {
+    "process exceeded memory limit, killing it": Cause.MEMORY,
+    "process is unresponsive, killing process": Cause.UNRESPONSIVE,
+}
+
+
+class Deaths(logging.Filter):
+    """Remembers the cause of each death until it is asked for. From any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._causes: dict[int, Cause] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Look at a record of LiveKit's parent, and let it pass."""
+        pid = getattr(record, "pid", None)
+        if record.levelno >= logging.ERROR and isinstance(pid, int):
+            for words, cause in WORDS.items():
+                if record.msg.endswith(words):
+                    self._causes[pid] = cause
+        return True
+
+    def cause_of(self, pid: int) -> Cause | None:
+        """Why this process was killed, or None if LiveKit did not; it is forgotten then."""
+        return self._causes.pop(pid, None)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        logging.getLogger(LIVEKIT_LOGGER).addFilter(self)
+        try:
+            yield
+        finally:
+            logging.getLogger(LIVEKIT_LOGGER).removeFilter(self)

@@ -1,0 +1,187 @@
+"""The pod's end of the line to its job processes: who is warm, who has a call, who has died.
+
+Each process connects once, before it loads its models, and stays connected until it ends; so the
+end of a connection is the end of a process, however it came. What arrives is checked as if a
+stranger had sent it: agent code runs in those processes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.server.deaths import Deaths
+from worker.server.process import CallOver, Process, over_of
+from worker.server.process_socket import Wrong, fact_of, send
+from worker.server.state import PodState
+from worker.telemetry import events
+from worker.telemetry.events import (
+    CallEnded,
+    CallStarted,
+    Cause,
+    EndCall,
+    Fact,
+    PrewarmFailed,
+    Proceed,
+    Warm,
+    Warming,
+)
+
+logger = logging.getLogger(__name__)
+
+# A process that connects says who it is at once.
+FIRST_LINE_SECONDS = 10.0
+
+# Before a process loads its models, where others have just failed to.
+LONGEST_PAUSE_SECONDS = 30.0
+
+PAUSE_AFTER_NONSENSE_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Processes:
+    """Belongs to the parent's event loop. `on_fact` hears every fact, with the job of the call it
+    is about; `on_over` hears once of each call that began.
+    """
+
+    state: PodState
+    deaths: Deaths
+    on_fact: Callable[[str | None, Fact], None] = lambda *_: None
+    on_over: Callable[[CallOver], None] = lambda _: None
+    on_wrong: Callable[[], None] = lambda: None
+    _connected: set[Process] = field(default_factory=set)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def listening(self, path: Path) -> AsyncIterator[None]:
+        """Take connections while the context lasts."""
+        server = await asyncio.start_unix_server(
+            self._connection, path, limit=events.LONGEST_LINE_BYTES
+        )
+        try:
+            yield
+        finally:
+            server.close()
+            for process in self._connected:
+                process.writer.close()
+
+    @property
+    def warm_count(self) -> int:
+        """Processes that wait for a call."""
+        return sum(process.is_warm and process.job_id is None for process in self._connected)
+
+    def pids(self) -> dict[str, int]:
+        """The process of each call."""
+        return {p.job_id: p.pid for p in self._connected if p.job_id is not None}
+
+    async def end_calls(self, cause: Cause, within_seconds: float) -> None:
+        """Have every call ended politely, and wait for it, but not for longer than this."""
+        order = EndCall(cause=cause)
+        for process in self._connected:
+            if process.job_id is not None and process.ended is None:
+                send(process.writer, order)
+        self._look_whether_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._idle.wait()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        process: Process | None = None
+        try:
+            async with asyncio.timeout(FIRST_LINE_SECONDS):
+                process = self._introduced(await reader.readline(), writer)
+            await self._listen(process, reader)
+        except (Wrong, ValueError, TimeoutError) as error:
+            self._not_understood(process, error)
+        except OSError:
+            pass  # It is gone; what that means is the same as for one that left.
+        finally:
+            writer.close()
+            if process is not None:
+                self._gone(process)
+
+    async def _listen(self, process: Process, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await reader.readline()
+                if not line:
+                    return
+                self._take(process, fact_of(line))
+            except (Wrong, ValueError) as error:
+                # ValueError: a line longer than the limit. Whoever floods us waits in its own send.
+                self._not_understood(process, error)
+                await asyncio.sleep(PAUSE_AFTER_NONSENSE_SECONDS)
+
+    def _not_understood(self, process: Process | None, error: Exception) -> None:
+        self.on_wrong()
+        pid = process.pid if process else None
+        logger.warning("process not understood", extra={"pid": pid, "problem": str(error)})
+
+    def _introduced(self, line: bytes, writer: asyncio.StreamWriter) -> Process:
+        fact = fact_of(line)
+        if not isinstance(fact, Warming):
+            raise Wrong(f"expected warming first, and got {fact.type}")
+        process = Process(writer, fact.pid)
+        self._connected.add(process)
+        failures = self.state.prewarm_failures
+        pause = min(2.0 ** (failures - 1), LONGEST_PAUSE_SECONDS) if failures else 0.0
+        send(writer, Proceed(after_seconds=pause))
+        return process
+
+    def _take(self, process: Process, fact: Fact) -> None:
+        match fact:
+            case Warm():
+                process.is_warm = True
+                self.state.warmed()
+            case PrewarmFailed(error=error):
+                process.error = error
+            case CallStarted(job_id=job_id):
+                self._begin(process, job_id)
+            case CallEnded() if process.job_id is not None and process.ended is None:
+                process.ended = fact
+            case Warming() | CallEnded():
+                raise Wrong(f"{fact.type} at the wrong time")
+        self.on_fact(process.job_id, fact)
+
+    def _begin(self, process: Process, job_id: str) -> None:
+        known = {call.id for call in self.state.calls()}
+        if process.job_id is not None or job_id in self.pids() or job_id not in known:
+            raise Wrong("call_started for a call that is not its own")
+        process.job_id, process.began_at = job_id, time.monotonic()
+
+    def _gone(self, process: Process) -> None:
+        self._connected.discard(process)
+        killed_for = self.deaths.cause_of(process.pid)
+        if process.job_id is not None:
+            over = over_of(process, process.job_id, killed_for)
+            _log(over)
+            self.on_over(over)
+        elif not process.is_warm and not self.state.is_stopping:
+            self.state.prewarm_failed(process.error)
+            logger.error(
+                "prewarm failed",
+                extra={"error": process.error, "in_a_row": self.state.prewarm_failures},
+            )
+        self._look_whether_idle()
+
+    def _look_whether_idle(self) -> None:
+        if any(process.job_id is not None for process in self._connected):
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+
+def _log(over: CallOver) -> None:
+    outcome = events.OUTCOMES[over.cause]
+    level = logging.ERROR if outcome is events.Outcome.FAILED else logging.INFO
+    fields = {
+        "job_id": over.job_id,
+        "outcome": outcome.value,
+        "cause": over.cause.value,
+        "seconds": round(over.seconds, 3),
+    }
+    logger.log(level, "call over", extra=fields)

@@ -1,0 +1,90 @@
+"""How the pod comes back to a LiveKit that it has lost: with growing pauses, and not for ever.
+
+LiveKit's own loop (livekit-agents 1.8.9, worker.py, _connection_task) forgets its failures as soon
+as a socket opens. A server that opens it and then fails the registration is asked again at once,
+hundreds of times a second, and never given up. So each attempt to open one goes through here.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from livekit.agents import AgentServer
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+# A connection that held for so long was a good one: the next pause is a first one again.
+STABLE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Reconnect:
+    """Belongs to the parent's event loop. `attempts` counts those since the last connection that
+    held, `refused` those since LiveKit last took the pod.
+    """
+
+    most_refused: int
+    draw: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+    attempts: int = 0
+    refused: int = 0
+    reconnects: int = 0
+    registered_at: float | None = None
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_been_registered: bool = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self.registered_at is not None
+
+    def registered(self) -> None:
+        """LiveKit has taken the pod."""
+        self.reconnects += self._has_been_registered
+        self._has_been_registered = True
+        self.registered_at, self.refused = self.clock(), 0
+
+    def pause_seconds(self) -> float:
+        """Before the next attempt: none before the first, then doubling, and half of it drawn."""
+        if self.attempts == 0:
+            return 0.0
+        longest = min(FIRST_PAUSE_SECONDS * 2.0 ** (self.attempts - 1), LONGEST_PAUSE_SECONDS)
+        return longest * (0.5 + self.draw() / 2)
+
+    async def before_attempt(self) -> None:
+        """Wait as long as is due; after the last attempt, say so and wait for the end."""
+        if self.registered_at is not None:
+            if self.clock() - self.registered_at >= STABLE_SECONDS:
+                self.attempts = 0
+            self.registered_at = None
+        if self.refused > self.most_refused:
+            self.given_up.set()
+            await asyncio.Event().wait()
+        if pause := self.pause_seconds():
+            await asyncio.sleep(pause)
+        self.attempts, self.refused = self.attempts + 1, self.refused + 1
+
+
+class PacedSession:
+    """LiveKit's HTTP session, whose websockets open at the pace of `Reconnect`."""
+
+    def __init__(self, session: aiohttp.ClientSession, pace: Reconnect) -> None:
+        self._session, self._pace = session, pace
+
+    async def ws_connect(self, *arguments: Any, **options: Any) -> Any:
+        await self._pace.before_attempt()
+        return await self._session.ws_connect(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+def pace(server: AgentServer, by: Reconnect) -> None:
+    """Have the server's next connections go at this pace. Call it when the server has started and
+    before it connects: in its event `worker_started`.
+    """
+    session: Any = PacedSession(server._http_session, by)  # type: ignore[arg-type]
+    server._http_session = session
