@@ -9,10 +9,11 @@ import typer
 
 from worker import errors
 from worker import settings as settings_module
-from worker.cli import report, running
+from worker.cli import report, running, trace_report
 from worker.errors import ExitCode
-from worker.lab import caller, conversation, livekit_binary, stack, timeline
+from worker.lab import caller, conversation, livekit_binary, otlp_receiver, stack, timeline
 from worker.lab.caller import CallPlan
+from worker.lab.otlp_receiver import OtlpReceiver
 from worker.lab.stack import Stack
 
 HOW_TO_GO_ON = """
@@ -27,6 +28,9 @@ def demo(
     agent: Annotated[str, typer.Option(help="assistant, interview.")] = "assistant",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show the call's trace and metrics at the end.")
+    ] = False,
     behaviour: Annotated[
         list[str] | None,
         typer.Option(help="A stand-in's manners, as deepgram:latency_seconds=0.3; repeatable."),
@@ -41,16 +45,34 @@ def demo(
     if stack.saved(stack.state_file()) is not None:
         raise errors.UsageError("the stack of an earlier demo is still up", fix="make stop")
     binary = settings_module.load().lab.livekit_server_bin
-    return running.run(_demo(agent, binary, tuple(behaviour or ()), keep=keep))
+    manners = tuple(behaviour or ())
+    if trace:
+        return running.run(_traced_demo(agent, binary, manners, keep=keep))
+    return running.run(_demo(agent, binary, manners, keep=keep))
 
 
-async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool) -> int:
+async def _traced_demo(
+    agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool
+) -> int:
+    async with otlp_receiver.listening() as receiver:
+        return await _demo(agent, binary, behaviour, keep=keep, receiver=receiver)
+
+
+async def _demo(
+    agent: str,
+    binary: Path | None,
+    behaviour: tuple[str, ...],
+    *,
+    keep: bool,
+    receiver: OtlpReceiver | None = None,
+) -> int:
     script = conversation.load(agent)
     server = await livekit_binary.obtain(binary=binary, progress=_say)
 
     _say("the stack, in seconds since its start")
     folder = stack.new_folder()
-    plan = stack.Plan(script.agent, agent, folder, server, behaviour=behaviour)
+    extra = (("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url),) if receiver else ()
+    plan = stack.Plan(script.agent, agent, folder, server, behaviour, extra)
     up = await stack.up(plan, _say_part)
     stays_up = has_logs_to_read = False
     try:
@@ -62,6 +84,8 @@ async def _demo(agent: str, binary: Path | None, behaviour: tuple[str, ...], *, 
             has_logs_to_read = True
             problem.fix += f"; the logs are in {folder}"
             raise problem
+        if receiver is not None:
+            _say(await trace_report.of(receiver, up))
         stays_up = keep
     finally:
         if not stays_up:

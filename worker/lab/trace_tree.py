@@ -58,7 +58,7 @@ def _end(span: ReceivedSpan, depth: int) -> str:
     shown = [
         f"{key.rpartition('.')[2]}={_short(value)}"
         for key in SHOWN
-        if (value := span.attributes.get(key)) not in (None, "", False)
+        if (value := span.attributes.get(key)) is not None and value is not False
     ]
     if depth == 0 and span.parent_id:
         shown.append("(its parent never ended)")

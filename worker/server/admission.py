@@ -45,7 +45,7 @@ class Admission:
     running: Callable[[], Iterable[str]]
     handler: Handler | None = None
     is_warm: Callable[[], bool] = lambda: True
-    on_refused: Callable[[Cause], None] = lambda _: None
+    on_refused: Callable[[JobRequest, Cause], None] = lambda *_: None
     answer_within_seconds: float = ANSWER_WITHIN_SECONDS
     _reserved: set[str] = field(default_factory=set, init=False)
 
@@ -93,7 +93,7 @@ class Admission:
 
     async def _refuse(self, request: JobRequest, cause: Cause) -> None:
         logger.warning("refused", extra={"why": WORDS[cause], **_fields(request, self.slots)})
-        self.on_refused(cause)
+        self.on_refused(request, cause)
         await request.reject(terminate=False)
 
 
@@ -104,7 +104,7 @@ async def _call(handler: Handler, request: JobRequest) -> None:
 
 
 def _watched(
-    request: JobRequest, answered: asyncio.Event, on_refused: Callable[[Cause], None]
+    request: JobRequest, answered: asyncio.Event, on_refused: Callable[[JobRequest, Cause], None]
 ) -> JobRequest:
     """The same request, for a handler whose first answer sets the event."""
 
@@ -119,7 +119,7 @@ def _watched(
 
     async def reject(terminate: bool) -> None:
         answered.set()
-        on_refused(Cause.AGENT_FILE)
+        on_refused(request, Cause.AGENT_FILE)
         await request.reject(terminate=terminate)
 
     return JobRequest(job=request.job, on_accept=accept, on_reject=reject)

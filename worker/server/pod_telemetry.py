@@ -4,13 +4,16 @@ is at the moment can be scraped.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from livekit.agents import JobRequest
 from livekit.agents.job import RunningJobInfo
 
+from worker.server import stalls
+from worker.server.process import CallOver
 from worker.telemetry.events import OUTCOMES, CallStarted, Cause, Fact
 from worker.telemetry.facts import Joined, Spans
 from worker.telemetry.gauges import PodInfo, PodReading
@@ -67,13 +70,13 @@ class PodTelemetry:
                     self._send(fact)
             self.metrics.observe(fact)
 
-    def call_over(self, job_id: str, cause: Cause, seconds: float) -> None:
+    def call_over(self, over: CallOver) -> None:
         """A call that began here is over, however it ended."""
         with harmless():
-            self.metrics.call_ended(OUTCOMES[cause], cause, seconds)
-            known = self._calls.pop(job_id, None)
+            self.metrics.call_ended(OUTCOMES[over.cause], over.cause, over.seconds)
+            known = self._calls.pop(over.job_id, None)
             if known is not None and self._traces is not None:
-                self._traces.call_ended(self._record(job_id, cause, known))
+                self._traces.call_ended(self._record(over.job_id, over.cause, known))
 
     def refused(self, request: JobRequest, cause: Cause) -> None:
         """An offered call is not taken."""
@@ -101,10 +104,17 @@ class PodTelemetry:
         self._memory = await asyncio.to_thread(_memory_bytes, pids)
         return self.metrics.scrape(accept)
 
-    def close(self) -> None:
-        """Send the last spans; blocks for two seconds at most."""
-        if self._traces is not None:
-            self._traces.close()
+    @asynccontextmanager
+    async def showing(self) -> AsyncIterator[None]:
+        """Watch over this loop while the context lasts, and then send the last spans."""
+        stalled = stalls.watch(self.metrics.pod_stalled)
+        watching = asyncio.create_task(stalled, name="watch for stalls")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.close)
 
     def _begin(self, job_id: str) -> None:
         info = next((r for r in self._sources.running() if r.job.id == job_id), None)

@@ -15,7 +15,7 @@ from livekit.agents import AgentServer
 
 from worker import errors
 from worker.job import prewarm
-from worker.server import endpoints, reach
+from worker.server import endpoints, metrics_endpoint, reach
 from worker.server.wiring import Pod
 from worker.setting_groups import FAREWELL_WITHIN_SECONDS
 from worker.settings import Settings, for_jobs
@@ -32,7 +32,11 @@ async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
     :raises PortError: if the port of the endpoints is taken.
     """
     with _signals() as told_to_stop:
-        async with _endpoints(pod, settings, told_to_stop), _processes(pod, settings):
+        async with (
+            pod.telemetry.showing(),
+            _endpoints(pod, settings, told_to_stop),
+            _processes(pod, settings),
+        ):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)
             if await _unless(told_to_stop, waiting, "wait for LiveKit"):
@@ -81,6 +85,7 @@ async def _endpoints(
         inference_is_alive=partial(_inference_is_alive, pod.server),
         drain_token=token.get_secret_value() if token else None,
     )
+    metrics_endpoint.add(app, pod.telemetry.scrape)
     async with AsyncExitStack() as stack:
         try:
             serving = endpoints.serving(app, settings.pod.http_host, settings.pod.http_port)

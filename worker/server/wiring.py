@@ -9,10 +9,11 @@ from livekit.agents import AgentServer
 from worker.job import entrypoint, prewarm
 from worker.job.agent_file import AgentFile
 from worker.providers import turns
-from worker.server import cgroup, load, slots
+from worker.server import cgroup, load, pod_reading, slots
 from worker.server import reconnect as reconnect_module
 from worker.server.admission import Admission
 from worker.server.deaths import Deaths
+from worker.server.pod_telemetry import PodTelemetry
 from worker.server.processes import LONGEST_PAUSE_SECONDS, Processes
 from worker.server.reconnect import Reconnect
 from worker.server.state import Call, PodState
@@ -31,6 +32,7 @@ class Pod:
     state: PodState
     processes: Processes
     reconnect: Reconnect
+    telemetry: PodTelemetry
 
 
 def build(settings: Settings, hosted: AgentFile) -> Pod:
@@ -77,17 +79,28 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     # What LiveKit tells of itself.
     reconnect = Reconnect(settings.livekit.retries)
 
+    # What the pod shows of its calls.
+    agent_name = settings.agent.name or hosted.agent_name
+    telemetry = pod_reading.telemetry(
+        settings.telemetry, agent_name, server, processes, meter, reconnect
+    )
+    processes.on_fact, processes.on_over = telemetry.observe, telemetry.call_over
+    processes.on_wrong = telemetry.metrics.event_rejected
+    admission.on_refused = telemetry.refused
+
     def started() -> None:
         state.is_serving = True
         reconnect_module.pace(server, reconnect)
 
     def registered(*_: object) -> None:
+        if state.is_registered:
+            telemetry.metrics.reconnected()
         state.is_registered = True
         reconnect.registered()
 
     server.on("worker_started", started)
     server.on("worker_registered", registered)
-    return Pod(server, state, processes, reconnect)
+    return Pod(server, state, processes, reconnect, telemetry)
 
 
 def _server(

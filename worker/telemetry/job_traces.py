@@ -8,6 +8,7 @@ processes do not run before Python 3.13.
 
 import logging
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from livekit.agents import get_job_context, telemetry
@@ -21,6 +22,7 @@ from worker.setting_groups import Telemetry
 from worker.telemetry import call_ids, span_wire
 from worker.telemetry.facts import CallFact, Spans
 from worker.telemetry.harmless import harmless
+from worker.telemetry.names import SpanAttribute
 from worker.telemetry.private import without_private
 from worker.telemetry.resources import resource
 from worker.telemetry.sampling import RecordAll, is_sampled
@@ -39,7 +41,7 @@ QUEUE = 2048
 ROOT = "job_entrypoint"
 
 
-def set_up(settings: Telemetry, tell: Tell, *, agent_name: str) -> None:
+def set_up(settings: Telemetry, tell: Tell) -> None:
     """Give LiveKit a tracer provider for this process; before its first span, so in prewarm.
 
     `tell` is called from any thread, must not wait, and is how facts and spans reach the pod.
@@ -52,9 +54,8 @@ def set_up(settings: Telemetry, tell: Tell, *, agent_name: str) -> None:
         provider.add_span_processor(sending)
     provider.add_span_processor(Watching((TurnFacts(tell), SessionFacts(tell)), sending))
     # Metadata that is not empty has LiveKit put room and job id on every span.
-    telemetry.set_tracer_provider(
-        provider, metadata={"lk.agent_name": agent_name}, allow_pii=settings.allow_pii
-    )
+    metadata: dict[str, Any] = {SpanAttribute.VERSION.value: version("voicefleet")}
+    telemetry.set_tracer_provider(provider, metadata=metadata, allow_pii=settings.allow_pii)
 
 
 class Watcher(Protocol):

@@ -181,8 +181,11 @@ METRICS: tuple[Metric, ...] = tuple(
 
 
 class SpanAttribute(StrEnum):
-    """What the pod's span of a call carries; the first three are LiveKit's own names."""
+    """What the pod's span of a call carries, and every span the version; the first three are
+    LiveKit's own names.
+    """
 
+    VERSION = "voicefleet.version"
     JOB_ID = "job_id"
     ROOM_ID = "room_id"
     AGENT_NAME = "lk.agent_name"

@@ -4,6 +4,8 @@ LiveKit marks its own with a `pii` segment, and drops those from spans itself wh
 (livekit-agents 1.8.9, telemetry/pii.py). What it leaves unmarked is named here.
 """
 
+import re
+
 from livekit.agents.telemetry import pii
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -11,13 +13,17 @@ MARK = "pii."
 
 # Identities are chosen by whoever makes the token, and LiveKit's SIP makes them of phone numbers;
 # SIP headers and attributes carry numbers too.
-UNMARKED_WORDS = ("identity", "phone", "transcript", "participant", "email")
+UNMARKED_WORDS = frozenset({"identity", "phone", "transcript", "participant", "email"})
 UNMARKED_PREFIXES = ("lk.sip.", "sip.")
 # Whose room it is is often in its name; the room's id says as much to an operator.
 UNMARKED_KEYS = frozenset({"room", "room_name", "metadata", "user_input", "text"})
 
 # LiveKit's ids of these things, which no one chose.
-NOT_PRIVATE = frozenset({"lk.participant_id", "lk.participant_kind", "participant_sid"})
+NOT_PRIVATE = frozenset(
+    {"lk.participant_id", "lk.participant_kind", "participant_sid", "lk.transcript_confidence"}
+)
+
+BETWEEN_WORDS = re.compile(r"[._-]|(?<=[a-z])(?=[A-Z])")
 
 
 def is_private(key: str) -> bool:
@@ -29,7 +35,7 @@ def is_private(key: str) -> bool:
     return (
         key in UNMARKED_KEYS
         or key.startswith(UNMARKED_PREFIXES)
-        or any(word in key.lower() for word in UNMARKED_WORDS)
+        or any(word.lower() in UNMARKED_WORDS for word in BETWEEN_WORDS.split(key))
     )
 
 
