@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from worker import errors
@@ -58,6 +59,11 @@ class Settings:
             )
         return self
 
+    def secrets(self) -> list[str]:
+        """Every secret in clear, for whoever must keep it out of what is written."""
+        held = (value for _, value in self.items() if isinstance(value, SecretStr))
+        return [value.get_secret_value() for value in held]
+
     def items(self) -> list[tuple[str, Any]]:
         """Every setting's name in the environment and its effective value, in order."""
         return [
@@ -101,6 +107,13 @@ def for_jobs(settings: Settings) -> Settings:
     """
     os.environ.pop("WORKER_DRAIN_TOKEN", None)
     return replace(settings, pod=settings.pod.model_copy(update={"drain_token": None}))
+
+
+def lend_to_opentelemetry(env_file: Path | str = ".env") -> None:
+    """Put what `env_file` sets of OTEL_… into the environment, where OpenTelemetry's SDK looks."""
+    for name, value in dotenv_values(env_file).items():
+        if name.startswith("OTEL_") and value is not None:
+            os.environ.setdefault(name, value)
 
 
 def environment() -> dict[str, str]:

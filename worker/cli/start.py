@@ -31,7 +31,9 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     # even hear a SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _leave)
     settings.require(*LIVEKIT_ACCESS)
-    logs.configure(settings.logs)
+    settings_module.lend_to_opentelemetry()
+    allow_pii = settings.telemetry.allow_pii
+    logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers))

@@ -13,7 +13,7 @@ from worker.job import agent_file, pod_line, shared_models
 from worker.job.pod_line import POD_LINE
 from worker.providers import session
 from worker.settings import Settings
-from worker.telemetry import job_traces
+from worker.telemetry import job_traces, logs
 from worker.telemetry.events import PrewarmFailed, Warm, shortened
 
 # Where the entrypoint finds the agent file that prewarm has imported.
@@ -33,6 +33,7 @@ def prewarm(process: JobProcess, *, settings: Settings, pod: Path) -> None:
     process.userdata[POD_LINE] = line
     line.begin()
     try:
+        logs.name_spans()
         job_traces.set_up(settings.telemetry, line.send)
         load(process, settings=settings)
     except Exception as error:

@@ -121,6 +121,8 @@ class Outbox:
                 self._make_room()
             else:
                 self.dropped += len(batch.spans)
+        if is_sent is not self._is_well:
+            _say(is_well=is_sent, held=self._held())
         self._is_well = is_sent
         self._changed.notify_all()
 
@@ -144,3 +146,11 @@ class Outbox:
                 for _ in range(dropped):
                     self._new.popleft()
             self.dropped += dropped
+
+
+def _say(*, is_well: bool, held: int) -> None:
+    """Once a change, and not once an attempt."""
+    if is_well:
+        logger.info("the collector takes traces again", extra={"held": held})
+    else:
+        logger.warning("the collector takes no traces", extra={"held": held})

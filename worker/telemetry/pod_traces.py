@@ -97,6 +97,8 @@ def begin(settings: Telemetry) -> PodTraces | None:
 
 def _exporter(settings: Telemetry) -> SpanExporter:
     """The SDK's own, which reads the rest of OTEL_EXPORTER_OTLP_… itself."""
+    # The outbox says once what these would say at every attempt.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     # Imported here: gRPC alone costs a tenth of a second and ten megabytes.
     if settings.otlp_protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
