@@ -22,7 +22,7 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -12,30 +12,25 @@ from opentelemetry.sdk.trace import ReadableSpan
 MARK = "pii."
 
 # Identities are chosen by whoever makes the token, and LiveKit's SIP makes them of phone numbers;
-# SIP headers and attributes carry numbers too.
-UNMARKED_WORDS = frozenset({"identity", "phone", "transcript", "participant", "email"})
+# SIP headers and attributes carry numbers too. The last word tells what a key holds: a
+# `transcript_delay` is a number of seconds.
+LAST_WORDS = frozenset({"identity", "phone", "transcript", "participant", "email"})
 UNMARKED_PREFIXES = ("lk.sip.", "sip.")
 # Whose room it is is often in its name; the room's id says as much to an operator.
 UNMARKED_KEYS = frozenset({"room", "room_name", "metadata", "user_input", "text"})
-
-# LiveKit's ids of these things, which no one chose.
-NOT_PRIVATE = frozenset(
-    {"lk.participant_id", "lk.participant_kind", "participant_sid", "lk.transcript_confidence"}
-)
 
 BETWEEN_WORDS = re.compile(r"[._-]|(?<=[a-z])(?=[A-Z])")
 
 
 def is_private(key: str) -> bool:
     """Whether what stands under this key may tell who the caller is or what was said."""
-    if pii.is_pii_attribute(key):
-        return True
-    if key in NOT_PRIVATE:
-        return False
+    words = [word.lower() for word in BETWEEN_WORDS.split(key)]
     return (
-        key in UNMARKED_KEYS
+        pii.is_pii_attribute(key)
+        or key in UNMARKED_KEYS
         or key.startswith(UNMARKED_PREFIXES)
-        or any(word.lower() in UNMARKED_WORDS for word in BETWEEN_WORDS.split(key))
+        or words[-1] in LAST_WORDS
+        or "phone" in words
     )
 
 
