@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.promises.conftest import RunStack
+from tests.waiting import wait_until
 from worker import errors
 from worker.errors import ExitCode
 from worker.lab import caller, conversation, processes, timeline
@@ -23,6 +24,8 @@ from worker.lab.timeline import Event, EventKind, Timeline
 
 pytestmark = pytest.mark.server
 
+# A kubelet's default is 1 s.
+PROBE_SECONDS = 1.0
 PROBES = ("startupz", "livez", "readyz")
 ASSISTANT = conversation.load("assistant")
 
@@ -90,16 +93,37 @@ async def test_a_call_goes_on_to_its_end_when_the_pod_is_told_to_stop(
         assert await exit_code_of(worker) == ExitCode.OK
 
 
+async def test_a_pod_told_to_stop_while_it_is_offered_a_call_keeps_it_or_refuses_it(
+    run_stack: RunStack,
+) -> None:
+    async with run_stack("assistant", WORKER_SLOTS="1") as up:
+        worker, is_dispatched = worker_of(up), asyncio.Event()
+        calling = asyncio.create_task(call_when(up, EventKind.DISPATCHED, is_dispatched))
+        await is_dispatched.wait()
+        os.kill(worker.pid, signal.SIGTERM)
+        (done,) = await asyncio.gather(calling, return_exceptions=True)
+        assert await exit_code_of(worker) == ExitCode.OK
+        taken = len(causes(up))
+    if isinstance(done, errors.NoAgentError):
+        assert taken == 0
+    else:
+        assert isinstance(done, Timeline)
+        assert (timeline.verdict(done), taken) == (None, 1)
+
+
 async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
     run_stack: RunStack,
 ) -> None:
     """Each call that has a slot is answered, and the others are refused at once."""
-    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+    async with run_stack("assistant", WORKER_SLOTS="2") as up, aiohttp.ClientSession() as http:
+        pod = await endpoints_of(worker_of(up))
         joined = [asyncio.Event() for _ in range(4)]
         calls = [
             asyncio.create_task(call_when(up, EventKind.AGENT_JOINED, event)) for event in joined
         ]
+        probing = asyncio.create_task(answer_times(http, pod, joined))
         done = await asyncio.gather(*calls, return_exceptions=True)
+        assert max(await probing) < PROBE_SECONDS
     refused = [d for d in done if isinstance(d, errors.NoAgentError)]
     answered = [d for d in done if isinstance(d, Timeline)]
     assert (len(answered), len(refused)) == (2, 2), done
@@ -109,12 +133,18 @@ async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
 async def test_a_pod_that_is_told_to_drain_shows_it_takes_no_new_call_and_ends_its_own(
     run_stack: RunStack,
 ) -> None:
-    async with run_stack("assistant", WORKER_SLOTS="2") as up, aiohttp.ClientSession() as http:
+    token = {"WORKER_DRAIN_TOKEN": "a secret of the pod's own"}
+    async with (
+        run_stack("assistant", WORKER_SLOTS="2", **token) as up,
+        aiohttp.ClientSession() as http,
+    ):
         worker, is_talking = worker_of(up), asyncio.Event()
         pod = await endpoints_of(worker)
         calling = asyncio.create_task(call_when(up, EventKind.CALLER_SPEAKS, is_talking))
         await is_talking.wait()
         assert [await status(http, f"{pod}/{probe}") for probe in PROBES] == [200, 200, 200]
+        calls = psutil.Process(worker.pid).children(recursive=True)
+        assert not any("WORKER_DRAIN_TOKEN" in process.environ() for process in calls)
 
         async with http.post(f"{pod}/drainz") as answer:
             drain = await answer.json()
@@ -155,6 +185,20 @@ async def endpoints_of(worker: Running) -> str:
         worker, lambda line: '"endpoints listen"' in line, within_seconds=20
     )
     return f"http://127.0.0.1:{json.loads(line)['port']}"
+
+
+async def answer_times(
+    http: aiohttp.ClientSession, pod: str, joined: list[asyncio.Event]
+) -> list[float]:
+    """How long each endpoint takes while every slot is busy, ten times each, in seconds."""
+    await wait_until(lambda: sum(event.is_set() for event in joined) == 2, because="slots are full")
+    loop, times = asyncio.get_running_loop(), []
+    for path in (*PROBES, "drainz") * 10:
+        began_at = loop.time()
+        assert await status(http, f"{pod}/{path}") == 200
+        times.append(loop.time() - began_at)
+        await asyncio.sleep(0.2)
+    return times
 
 
 async def status(http: aiohttp.ClientSession, url: str) -> int:
