@@ -35,9 +35,11 @@ async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
         async with _endpoints(pod, settings, told_to_stop), _processes(pod, settings):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)
-            if await _unless(told_to_stop, waiting, "wait for LiveKit"):
-                await _serve_until(told_to_stop, pod, settings, devmode=devmode)
-            pod.state.is_stopped = True
+            try:
+                if await _unless(told_to_stop, waiting, "wait for LiveKit"):
+                    await _serve_until(told_to_stop, pod, settings, devmode=devmode)
+            finally:
+                pod.state.is_stopped = True
 
 
 async def _serve_until(
