@@ -1,6 +1,7 @@
 """The life of the pod: start, serve, drain when told to stop, and say why it ended."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import tempfile
@@ -52,16 +53,19 @@ async def _serve_until(
     try:
         await asyncio.wait({serving, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
 
-        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end.
-        has_begun = pod.state.is_warm or not serving.done()
-        if has_begun and not devmode:
+        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end. LiveKit's
+        # start takes no call, and waits long for processes that cannot load.
+        if not pod.state.is_serving:
+            serving.cancel()
+        elif not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
             await _drain(pod, settings)
     finally:
         stopping.cancel()
         refused.cancel()
         await pod.server.aclose()
-    await serving
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
     if pod.reconnect.given_up.is_set():
         raise _gone(settings, "it refuses to register this pod")
 
