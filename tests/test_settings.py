@@ -57,6 +57,15 @@ def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
         ({"WORKER_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
         ({"WORKER_STT": "deepgram,openai", "WORKER_TURN_DETECTION": "stt"}, "when a turn ends"),
         ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),
+        ({"WORKER_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 3705 s"),
+        (
+            {
+                "WORKER_SLOTS": "4",
+                "WORKER_CALL_MEMORY_LIMIT_BYTES": "600MiB",
+                "WORKER_MEMORY_LIMIT_BYTES": str(2 * 1024**3),
+            },
+            "more than the pod's memory",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
@@ -64,6 +73,37 @@ def test_values_that_contradict_each_other_are_refused(
 ) -> None:
     (problem,) = violations_of(monkeypatch, **environment)
     assert words in problem
+
+
+def test_a_grace_period_that_holds_the_longest_stop_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKER_GRACE_PERIOD_SECONDS", "3705")
+    assert settings.load().pod.longest_stop_seconds == 3705
+
+
+@pytest.mark.parametrize(
+    ("file", "told", "is_preloaded"),
+    [
+        ("assistant", "", True),
+        ("assistant", "false", False),
+        ("agent.py", "", False),
+        ("/app/agent.py", "", False),
+        ("my.agent", "", False),
+        ("my.agent", "true", True),
+    ],
+)
+def test_only_an_agent_file_known_to_survive_a_fork_is_imported_before_it(
+    monkeypatch: pytest.MonkeyPatch, file: str, told: str, is_preloaded: bool
+) -> None:
+    monkeypatch.setenv("WORKER_AGENT", file)
+    monkeypatch.setenv("WORKER_PRELOAD_AGENT", told)
+    assert settings.load().agent.is_preloaded is is_preloaded
+
+
+def test_the_cpu_request_is_told_in_millicores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_CPU_REQUEST_MILLICORES", "1500")
+    assert settings.load().pod.cpu_request_cores == 1.5
 
 
 def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +144,14 @@ def test_a_chain_names_provider_model_and_voice(monkeypatch: pytest.MonkeyPatch)
     chain = settings.load().providers.tts
     assert chain == (Model("cartesia", "sonic-3", "katie"), Model("openai"))
     assert [str(link) for link in chain] == ["cartesia/sonic-3:katie", "openai"]
+
+
+def test_a_job_is_not_told_the_secret_that_no_call_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_DRAIN_TOKEN", "hunter2")
+    loaded = settings.load()
+    assert b"hunter2" not in pickle.dumps(settings.for_jobs(loaded))
+    assert "WORKER_DRAIN_TOKEN" not in settings.environment()
+    assert loaded.pod.drain_token is not None
 
 
 def test_settings_travel_to_a_job_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The life of the pod: start, serve, drain when told to stop, and say why it ended."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import tempfile
@@ -39,9 +40,11 @@ async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
         ):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)
-            if await _unless(told_to_stop, waiting, "wait for LiveKit"):
-                await _serve_until(told_to_stop, pod, settings, devmode=devmode)
-            pod.state.is_stopped = True
+            try:
+                if await _unless(told_to_stop, waiting, "wait for LiveKit"):
+                    await _serve_until(told_to_stop, pod, settings, devmode=devmode)
+            finally:
+                pod.state.is_stopped = True
 
 
 async def _serve_until(
@@ -54,16 +57,19 @@ async def _serve_until(
     try:
         await asyncio.wait({serving, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
 
-        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end.
-        has_begun = pod.state.is_warm or not serving.done()
-        if has_begun and not devmode:
+        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end. LiveKit's
+        # start takes no call, and waits long for processes that cannot load.
+        if not pod.state.is_serving:
+            serving.cancel()
+        elif not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
             await _drain(pod, settings)
     finally:
         stopping.cancel()
         refused.cancel()
         await pod.server.aclose()
-    await serving
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
     if pod.reconnect.given_up.is_set():
         raise _gone(settings, "it refuses to register this pod")
 

@@ -1,0 +1,85 @@
+"""How the pod ends a call that it must end: with words to the caller, and a cause in its log."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from tests.promises.conftest import RunStack
+from tests.promises.test_pod import ASSISTANT, causes, exit_code_of, greeting_only, plan, worker_of
+from tests.waiting import wait_until
+from worker.errors import ExitCode
+from worker.lab import caller
+from worker.lab.stack import Stack
+from worker.lab.timeline import Event, EventKind
+
+pytestmark = pytest.mark.server
+
+# Words that the stand-in's voice and the caller's ears know.
+FAREWELL = ASSISTANT.exchanges[-1].agent
+# The farewell comes in the middle of a long answer, before the caller says goodbye.
+LONG_ANSWER = replace(ASSISTANT, exchanges=(ASSISTANT.exchanges[1], ASSISTANT.exchanges[-1]))
+
+
+async def over_for(up: Stack, cause: str) -> None:
+    await wait_until(
+        lambda: causes(up) == [cause], because=f"the call is over: {cause}", timeout_seconds=8.0
+    )
+
+
+async def test_a_call_that_lasts_too_long_is_ended_with_words_to_the_caller(
+    run_stack: RunStack,
+) -> None:
+    limit = {"WORKER_CALL_LONGEST_SECONDS": "12", "WORKER_CALL_FAREWELL": FAREWELL}
+    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+        done = await caller.place_call(replace(plan(up), conversation=LONG_ANSWER))
+        await over_for(up, "too_long")
+    assert done.was_ended_by_agent
+    assert done.turns[1].agent_said.endswith(FAREWELL)
+
+
+async def test_a_call_in_which_nobody_speaks_is_ended_with_words_to_the_caller(
+    run_stack: RunStack,
+) -> None:
+    limit = {"WORKER_CALL_SILENCE_SECONDS": "4", "WORKER_CALL_FAREWELL": FAREWELL}
+    # The caller hears the greeting, and would say goodbye half a minute later.
+    goodbye = replace(ASSISTANT.exchanges[-1], interrupts_after_seconds=30.0)
+    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+        script = replace(ASSISTANT, exchanges=(goodbye,))
+        done = await caller.place_call(replace(plan(up), conversation=script))
+        await over_for(up, "silent")
+    assert done.was_ended_by_agent
+    assert done.turns[0].agent_said.endswith(FAREWELL)
+
+
+async def test_a_call_still_on_at_the_drains_deadline_is_ended_with_words_to_the_caller(
+    run_stack: RunStack,
+) -> None:
+    """A stock worker closes its calls at the deadline without a word."""
+    limit = {"WORKER_DRAIN_TIMEOUT_SECONDS": "5", "WORKER_CALL_FAREWELL": FAREWELL}
+    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+        worker = worker_of(up)
+
+        def on_event(event: Event) -> None:
+            if event.kind is EventKind.CALLER_SPEAKS:
+                os.kill(worker.pid, signal.SIGTERM)
+
+        plan_of_call = replace(plan(up), conversation=LONG_ANSWER)
+        done = await caller.place_call(plan_of_call, on_event=on_event)
+        assert await exit_code_of(worker) == ExitCode.OK
+        assert causes(up) == ["drained"]
+    assert done.was_ended_by_agent
+    assert done.turns[1].agent_said.endswith(FAREWELL)
+
+
+async def test_a_caller_who_leaves_frees_the_slot_at_once(run_stack: RunStack) -> None:
+    """LiveKit alone keeps the job until the room is closed, about 20 s later."""
+    async with run_stack("assistant", WORKER_SLOTS="1") as up:
+        await caller.place_call(greeting_only(up))
+        await over_for(up, "caller_left")
+        # LiveKit hears every 2.5 s whether the pod is full.
+        await asyncio.sleep(3.5)
+        done = await caller.place_call(greeting_only(up))
+    assert done.first_audio_seconds is not None
