@@ -394,3 +394,8 @@ class Lab(Group):
         validation_alias="LIVEKIT_SERVER_BIN",
         description="A livekit-server for the demo and the tests. Default: found or built.",
     )
+    prometheus_bin: Path | None = Field(
+        None,
+        validation_alias="PROMETHEUS_BIN",
+        description="A Prometheus for the tests. Default: found on PATH.",
+    )

@@ -1,6 +1,7 @@
 """How a call ends: farewell, hang up, end, whatever fails on the way; and the cause told."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from livekit.agents import CloseEvent, CloseReason
@@ -15,6 +16,7 @@ class Line:
 
     def __init__(self, *, has_session: bool = True, is_dumb: bool = False) -> None:
         self.done: list[str] = []
+        self.room: object = None
         self._has_session = has_session
         self._is_dumb = is_dumb
 
@@ -73,6 +75,7 @@ async def test_a_voice_that_hangs_keeps_no_call_alive(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("closed_for", "reason", "told"),
     [
+        (None, "parent process shutdown", Cause.ROOM_CLOSED),
         (CloseReason.PARTICIPANT_DISCONNECTED, "caller_left", Cause.CALLER_LEFT),
         (CloseReason.ERROR, "error", Cause.ERROR),
         (CloseReason.USER_INITIATED, "user requested", Cause.AGENT_LEFT),
@@ -87,4 +90,18 @@ def test_the_cause_is_what_livekit_tells(
     end = ending_of(Line())
     if closed_for is not None:
         end.session_closed(CloseEvent(reason=closed_for))
+    assert end.told(reason) is told
+
+
+@pytest.mark.parametrize("reason", ["room disconnected", "parent process shutdown"])
+@pytest.mark.parametrize(
+    ("others", "told"), [({}, Cause.CALLER_LEFT), ({"other": 1}, Cause.ROOM_CLOSED)]
+)
+def test_a_room_that_goes_when_its_last_caller_has_left_has_gone_for_that(
+    reason: str, others: dict[str, int], told: Cause
+) -> None:
+    line = Line()
+    line.room = SimpleNamespace(remote_participants=others)
+    end = ending_of(line)
+    end.somebody_left("the caller")
     assert end.told(reason) is told

@@ -56,7 +56,7 @@ async def test_after_a_connection_that_held_the_first_attempt_comes_at_once(
     for _ in range(4):
         await pace.before_attempt()
     pace.registered()
-    clock.now += STABLE_SECONDS
+    clock.now += STABLE_SECONDS + 1.0
     slept.clear()
     await pace.before_attempt()
     assert (slept, pace.reconnects) == ([], 0)

@@ -12,9 +12,9 @@ from worker.telemetry.events import Cause
 
 logger = logging.getLogger(__name__)
 
-# What LiveKit gives for the reason of a job whose room went away (livekit-agents 1.8.9,
-# ipc/job_proc_lazy_main.py), and of one whose entrypoint raised.
-ROOM_WENT = "room disconnected"
+# The reasons that LiveKit gives a job (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py): its room
+# went away, the server ended it, its entrypoint raised. The first two race where a caller hangs up.
+ROOM_WENT = ("room disconnected", "parent process shutdown")
 ENTRYPOINT_RAISED = "job crashed"
 
 
@@ -25,6 +25,7 @@ class Ending:
         self._ctx = ctx
         self._farewell = farewell
         self.cause: Cause | None = None
+        self._is_alone = False
 
     async def politely(self, cause: Cause) -> None:
         """Say farewell if there is a session to say it, delete the room and end the job; once.
@@ -47,6 +48,10 @@ class Ending:
             logger.exception("the call could not be ended politely")
         self._ctx.shutdown(cause.value)
 
+    def somebody_left(self, *_: object) -> None:
+        """A participant has left the room; without any other, the agent is alone in it."""
+        self._is_alone = not self._ctx.room.remote_participants
+
     def session_closed(self, event: CloseEvent) -> None:
         """A session that closes because its caller left, or because it failed, ends the call."""
         causes = {
@@ -58,10 +63,13 @@ class Ending:
     def told(self, reason: str) -> Cause:
         """The cause of a job that now shuts down for LiveKit's `reason`."""
         if self.cause is None:
-            self.cause = {ROOM_WENT: Cause.ROOM_CLOSED, ENTRYPOINT_RAISED: Cause.ERROR}.get(
-                reason, Cause.AGENT_LEFT
-            )
+            self.cause = self._cause_of(reason)
         return self.cause
+
+    def _cause_of(self, reason: str) -> Cause:
+        if reason in ROOM_WENT:
+            return Cause.CALLER_LEFT if self._is_alone else Cause.ROOM_CLOSED
+        return Cause.ERROR if reason == ENTRYPOINT_RAISED else Cause.AGENT_LEFT
 
 
 def session_of(ctx: JobContext) -> AgentSession[Any] | None:

@@ -36,6 +36,7 @@ class Watch:
     def begin(self) -> None:
         """Tell the pod that the call has begun, and watch it until the job shuts down."""
         self._ctx.add_shutdown_callback(self._end)
+        self._ctx.room.on("participant_disconnected", self._ending.somebody_left)
         self._start(self._session(), "wait for the session")
         if self._call.longest_seconds is not None:
             self._start(self._length(self._call.longest_seconds), "longest call")

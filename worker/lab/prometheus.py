@@ -1,0 +1,116 @@
+"""A real Prometheus on loopback: scrapes what it is told to, and answers questions.
+
+Its HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/
+"""
+
+import json
+import shutil
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from worker import errors
+from worker import settings as settings_module
+from worker.lab import processes
+
+HOST = "127.0.0.1"
+SCRAPE_EVERY_SECONDS = 1
+READY_WITHIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of an answer, with its value now."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    url: str
+
+    async def ask(self, question: str) -> list[Sample]:
+        """The instant vector that a PromQL expression gives now.
+
+        :raises ValueError: if Prometheus does not take the expression; with its words.
+        """
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{self.url}/api/v1/query", params={"query": question}) as response,
+        ):
+            answer: dict[str, Any] = await response.json()
+        if answer["status"] != "success":
+            raise ValueError(f"{question}: {answer['error']}")
+        return [Sample(s["metric"], float(s["value"][1])) for s in answer["data"]["result"]]
+
+    async def value(self, question: str) -> float:
+        """The answer to a question that has exactly one.
+
+        :raises ValueError: if it has none, or several.
+        """
+        samples = await self.ask(question)
+        if len(samples) != 1:
+            raise ValueError(f"{question}: expected one answer, and got {samples}")
+        return samples[0].value
+
+
+def find() -> Path:
+    """:raises ToolError: if there is no Prometheus on this machine."""
+    found = settings_module.load().lab.prometheus_bin or shutil.which("prometheus")
+    if found is None:
+        raise errors.ToolError(
+            "there is no prometheus on this machine",
+            fix="install your system's package prometheus, or set PROMETHEUS_BIN",
+        )
+    return Path(found)
+
+
+@asynccontextmanager
+async def run(
+    binary: Path, targets: Sequence[str], folder: Path, rules: Sequence[Path] = ()
+) -> AsyncIterator[Prometheus]:
+    """Prometheus for as long as the block lasts; `targets` are host:port of /metrics each, and
+    `rules` files of recording rules or alerts.
+
+    :raises ToolError: if it does not start; with the last lines of its log.
+    """
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        address = f"{HOST}:{probe.getsockname()[1]}"
+    # JSON is YAML.
+    (folder / "prometheus.yml").write_text(json.dumps(_configuration(targets, rules)))
+    running = processes.start(
+        "prometheus",
+        [
+            str(binary),
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=prometheus",
+            f"--web.listen-address={address}",
+        ],
+        environment=settings_module.environment(),
+        folder=folder,
+    )
+    try:
+        await processes.wait_for_line(
+            running, lambda line: "ready to receive" in line, within_seconds=READY_WITHIN_SECONDS
+        )
+        yield Prometheus(f"http://{address}")
+    finally:
+        await processes.stop(running)
+
+
+def _configuration(targets: Sequence[str], rules: Sequence[Path]) -> dict[str, Any]:
+    every = f"{SCRAPE_EVERY_SECONDS}s"
+    return {
+        "global": {"scrape_interval": every, "evaluation_interval": every},
+        "rule_files": [str(path) for path in rules],
+        "scrape_configs": [
+            {"job_name": "voicefleet", "static_configs": [{"targets": list(targets)}]}
+        ],
+    }
