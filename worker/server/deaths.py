@@ -1,8 +1,8 @@
 """Why LiveKit killed a process, as it says itself, in its log and nowhere else.
 
 livekit-agents 1.8.9, ipc/supervised_proc.py: a process past its memory limit, and one whose event
-loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL. Both drills in
-`tests/promises/` fail where an update of LiveKit changes these words.
+loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL. The drills in
+`tests/promises/test_isolation.py` fail where an update of LiveKit changes the first two.
 """
 
 import logging
@@ -16,6 +16,8 @@ LIVEKIT_LOGGER = "livekit.agents"
 WORDS: dict[str, Cause] = {
     "process exceeded memory limit, killing it": Cause.MEMORY,
     "process is unresponsive, killing process": Cause.UNRESPONSIVE,
+    "process did not ack shutdown in time, killing process": Cause.UNRESPONSIVE,
+    "process did not exit in time, killing process": Cause.UNRESPONSIVE,
 }
 
 
@@ -31,7 +33,7 @@ class Deaths(logging.Filter):
         pid = getattr(record, "pid", None)
         if record.levelno >= logging.ERROR and isinstance(pid, int):
             for words, cause in WORDS.items():
-                if record.msg.endswith(words):
+                if str(record.msg).endswith(words):
                     self._causes[pid] = cause
         return True
 

@@ -1,0 +1,36 @@
+"""What LiveKit's log says of the processes that it kills."""
+
+import logging
+
+import pytest
+
+from worker.server.deaths import LIVEKIT_LOGGER, Deaths
+from worker.telemetry.events import Cause
+
+LIVEKIT = logging.getLogger(LIVEKIT_LOGGER)
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("job process exceeded memory limit, killing it", Cause.MEMORY),
+        ("process is unresponsive, killing process", Cause.UNRESPONSIVE),
+        ("process did not exit in time, killing process", Cause.UNRESPONSIVE),
+        ("process exited with non-zero exit code -11", None),
+    ],
+)
+def test_the_cause_of_a_death_is_known_once(said: str, cause: Cause | None) -> None:
+    deaths = Deaths()
+    with deaths.listening():
+        LIVEKIT.error(said, extra={"pid": 7})
+    assert (deaths.cause_of(8), deaths.cause_of(7), deaths.cause_of(7)) == (None, cause, None)
+
+
+def test_a_record_of_any_shape_passes_and_is_no_error() -> None:
+    deaths = Deaths()
+    with deaths.listening():
+        LIVEKIT.error(RuntimeError("no text"), extra={"pid": "seven"})
+        LIVEKIT.error("%s", "process is unresponsive, killing process")
+        LIVEKIT.warning("process is unresponsive, killing process", extra={"pid": 7})
+    LIVEKIT.error("process is unresponsive, killing process", extra={"pid": 7})
+    assert deaths.cause_of(7) is None
