@@ -57,7 +57,7 @@ def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
         ({"WORKER_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
         ({"WORKER_STT": "deepgram,openai", "WORKER_TURN_DETECTION": "stt"}, "when a turn ends"),
         ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),
-        ({"WORKER_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 3705 s"),
+        ({"WORKER_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 4025 s"),
         (
             {
                 "WORKER_SLOTS": "4",
@@ -78,8 +78,8 @@ def test_values_that_contradict_each_other_are_refused(
 def test_a_grace_period_that_holds_the_longest_stop_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORKER_GRACE_PERIOD_SECONDS", "3705")
-    assert settings.load().pod.longest_stop_seconds == 3705
+    monkeypatch.setenv("WORKER_GRACE_PERIOD_SECONDS", "4025")
+    assert settings.load().pod.longest_stop_seconds == 4025
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,11 @@ LIVEKIT_ACCESS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 LIVEKIT_TARGET_LOAD = 0.7
 
 # What comes after the drain's deadline: the farewell of each call that is still on, its session-end
-# handler, and LiveKit's own close of a job (15 s for the entrypoint and 10 s until it kills:
-# livekit-agents 1.8.9, ipc/job_proc_lazy_main.py and worker.py).
+# handler, and LiveKit's own close of a job: 15 s for the entrypoint, 60 s for the session, 10 s to
+# hear of it and 10 s to leave (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py and
+# supervised_proc.py), and 10 s for the pod itself.
 FAREWELL_WITHIN_SECONDS = 20.0
-JOB_CLOSE_SECONDS = 25.0
+JOB_CLOSE_SECONDS = 105.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Pod(Group):
         description="How long a pod told to stop waits for its calls to end.",
     )
     session_end_timeout_seconds: float = Field(
-        60.0,
+        300.0,
         validation_alias="WORKER_SESSION_END_TIMEOUT_SECONDS",
         gt=0,
         description="How long an agent file's session-end handler may take.",
