@@ -1,5 +1,6 @@
 """`compare`: the same drills against LiveKit's own worker and ours, as one table."""
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,8 @@ def compare(
 
 
 async def _compare(held: tuple[Drill, ...], binary: Path | None, write: Path | None) -> int:
+    # The native client's own account of connections that the drills cut.
+    logging.getLogger("livekit").setLevel(logging.CRITICAL)
     server = await livekit_binary.obtain(binary=binary, progress=_say)
     async with stage.world(server, call_memory_limit_bytes()) as world:
         results = await drills.run(world, held, _say)

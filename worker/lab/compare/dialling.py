@@ -3,6 +3,7 @@ agent, and through what ends an ordinary caller's patience.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from secrets import token_hex
 
 from livekit import rtc
 
+from worker import errors
 from worker.lab import line, microphone, speech
 from worker.lab.changes import Changes
-from worker.lab.compare.calls import JOIN_WITHIN_SECONDS
+from worker.lab.compare.calls import DIAL_AGAIN_SECONDS, DIAL_FOR_SECONDS
 from worker.lab.compare.stage import AGENT_NAME, Stage
 from worker.lab.line import Line
 from worker.lab.listening import Ears, Transcriber, Utterance
@@ -64,27 +66,42 @@ class Dialled:
 
 @asynccontextmanager
 async def dialled(stage: Stage, *, room: str = "call") -> AsyncIterator[Dialled]:
-    """A call for as long as the block lasts, in a room whose name begins with `room-`.
+    """A call for as long as the block lasts, in a room whose name begins with `room-`; dialled
+    again and again where nobody takes it.
 
-    :raises NoAgentError: if no agent joined in time.
+    :raises NoAgentError: if nobody took it in the end.
     """
+    deadline = time.monotonic() + DIAL_FOR_SECONDS
+    while True:
+        async with AsyncExitStack() as parts:
+            try:
+                call = await _dial(stage, room, parts)
+            except errors.NoAgentError:
+                if time.monotonic() > deadline:
+                    raise
+                continue
+            yield call
+            return
+
+
+async def _dial(stage: Stage, room: str, parts: AsyncExitStack) -> Dialled:
+    """One call; `parts` ends what it is made of."""
     livekit, changes = stage.livekit, Changes()
     address = line.Address(
         *(livekit.url, livekit.api_key, livekit.api_secret, AGENT_NAME),
         room=f"{room}-{token_hex(6)}",
         identity=f"caller-{token_hex(3)}",
     )
-    async with AsyncExitStack() as parts:
-        telephone = await parts.enter_async_context(line.open_line(address, changes))
-        await telephone.connect()
-        mouth = await parts.enter_async_context(Microphone())
-        call = Dialled(telephone, mouth, changes)
-        parts.push_async_callback(_rest, call)
-        telephone.on_track = call.hear
-        await mouth.publish(telephone.room)
-        await telephone.dispatch()
-        await telephone.wait_for_agent(JOIN_WITHIN_SECONDS)
-        yield call
+    telephone = await parts.enter_async_context(line.open_line(address, changes))
+    await telephone.connect()
+    mouth = await parts.enter_async_context(Microphone())
+    call = Dialled(telephone, mouth, changes)
+    parts.push_async_callback(_rest, call)
+    telephone.on_track = call.hear
+    await mouth.publish(telephone.room)
+    await telephone.dispatch()
+    await telephone.wait_for_agent(DIAL_AGAIN_SECONDS)
+    return call
 
 
 async def _rest(call: Dialled) -> None:

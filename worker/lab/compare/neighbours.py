@@ -11,8 +11,8 @@ from worker.lab.compare.weighing import weigh
 WEIGH_EVERY_SECONDS = 0.5
 # Where the agent file stops: nothing else would, under LiveKit's defaults.
 LEAK_MOST_MIB = 1536
-# It is there after 20 s, or has been ended.
-LEAK_LASTS_SECONDS = 30.0
+# It is there after 20 s, or its process has been ended, and LiveKit has noticed.
+LEAK_LASTS_SECONDS = 40.0
 BLOCK_SECONDS = 120
 # LiveKit ends a process that has not answered for 60 s, and looks every 2.5 s.
 BLOCKED_AT_MOST_SECONDS = 90.0

@@ -21,7 +21,7 @@ def markdown(drills: Sequence[Drill], results: Results) -> str:
     lines = [f"| drill | {' | '.join(Subject)} |", "| --- | --- | --- |"]
     for drill in drills:
         cells = (_cell(str(results[drill.name, subject])) for subject in Subject)
-        lines.append(f"| {_cell(drill.title)} | {' | '.join(cells)} |")
+        lines.append(f"| `{drill.name}` {_cell(drill.title)} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *verdicts(drills, results)])
 
 
