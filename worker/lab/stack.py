@@ -76,9 +76,8 @@ async def up(plan: Plan, say: Say) -> Stack:
         parts.append(livekit.process)
         tell("livekit-server", f"{livekit.url} ({livekit_binary.VERSION}, loopback only)")
 
-        providers, providers_url = await start_providers(
-            plan.folder, plan.conversation, plan.behaviour
-        )
+        starting = start_providers(plan.folder, plan.conversation, plan.behaviour)
+        providers, providers_url = await starting
         parts.append(providers)
         tell("providers", f"{providers_url} (stand-ins for Deepgram, OpenAI, Cartesia)")
 
@@ -119,13 +118,12 @@ async def start_providers(
     folder: Path, conversation: str, behaviour: Sequence[str] = ()
 ) -> tuple[Running, str]:
     """The stand-ins as a process of their own, and their address."""
-    words = [word for text in behaviour for word in ("--behaviour", text)]
     running = processes.start(
         "providers",
         processes.python(
             "worker.lab.providers",
             *("--port", "0", "--key", KEY, "--conversation", conversation),
-            *words,
+            *(word for text in behaviour for word in ("--behaviour", text)),
         ),
         environment=clean_environment(),
         folder=folder,

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from worker import errors
-from worker.lab import caller, conversation, timeline
+from worker.lab import caller, conversation
 from worker.lab.caller import CallPlan
 from worker.lab.compare.outcome import NotHeld
 from worker.lab.compare.stage import AGENT_NAME, Stage

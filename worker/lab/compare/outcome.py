@@ -75,9 +75,13 @@ class Drill:
 
     name: str
     title: str
-    run: Callable[["World", Subject], Awaitable[Outcome]]
+    run: "Hold"
     setting: Setting = Setting.OWN
     is_ranked: bool = True
+
+
+Hold = Callable[["World", Subject], Awaitable[Outcome]]
+"""What holds a drill with one subject."""
 
 
 class NotHeld(Exception):

@@ -135,6 +135,8 @@ def start_worker(
         "LIVEKIT_API_SECRET": livekit.api_secret,
         "OPENAI_BASE_URL": f"{world.providers_url}/openai/v1",
         "OPENAI_API_KEY": stack.KEY,
+        # What a worker that is killed leaves there goes with the folder.
+        "TMPDIR": str(folder),
     }
     command = processes.python("livekit.agents", "start", str(AGENT_FILE))
     if subject is Subject.OURS:
