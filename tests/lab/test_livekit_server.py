@@ -139,3 +139,18 @@ async def test_a_server_of_its_own_stays_until_it_is_stopped(
         await processes.stop(server.process)
     assert not processes.is_alive(server.process)
     await processes.stop(server.process)
+
+
+@pytest.mark.server
+async def test_a_server_that_was_killed_starts_again_with_its_ports_and_its_key(
+    livekit_server_binary: Path, tmp_path: Path
+) -> None:
+    first = await livekit_server.start(livekit_server_binary, tmp_path)
+    await processes.kill(first.process)
+    assert not processes.is_alive(first.process)
+    again = await livekit_server.start_again(livekit_server_binary, first)
+    try:
+        assert (again.url, again.api_secret) == (first.url, first.api_secret)
+        assert again.process.pid != first.process.pid
+    finally:
+        await processes.kill(again.process)

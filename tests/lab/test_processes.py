@@ -67,3 +67,17 @@ def test_a_later_process_with_the_same_id_is_not_taken_for_it(tmp_path: Path) ->
 def test_a_program_that_is_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.ToolError, match="cannot be run"):
         processes.start("none", (str(tmp_path / "none"),), environment={}, folder=tmp_path)
+
+
+async def test_what_a_program_leaves_when_it_ends_is_ended_with_its_session(
+    tmp_path: Path,
+) -> None:
+    """A stock worker that is told to stop twice leaves at once, and its job processes may not."""
+    running = run(tmp_path, WITH_A_CHILD)
+    await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=20)
+    (child,) = psutil.Process(running.pid).children()
+    psutil.Process(running.pid).kill()
+    await wait_until(lambda: not processes.is_alive(running), because="the program has ended")
+    assert child.is_running()
+    await processes.kill(running)
+    await wait_until(lambda: not child.is_running(), because="what it left was ended")

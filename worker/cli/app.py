@@ -34,10 +34,11 @@ VERBS = {
     "models": "Fetch the model files that an image must contain.",
     "settings": "Every setting with its effective value; secrets hidden.",
     "bench": "Ten calls one after the other, and where the time goes.",
+    "compare": "The same drills against LiveKit's own worker and ours.",
 }
 
 # These talk and listen, for which an installation without the lab has neither voice nor ears.
-LAB_VERBS = {"demo", "call", "bench"}
+LAB_VERBS = {"demo", "call", "bench", "compare"}
 
 
 def build(verb: str | None) -> typer.Typer:

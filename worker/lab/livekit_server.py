@@ -7,7 +7,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from worker.lab.processes import Running
 
 HOST = "127.0.0.1"
 API_KEY = "voicefleet-lab"
+CONFIGURATION_FILE = "livekit-server.json"
 READY_WITHIN_SECONDS = 20.0
 LOOK_EVERY_SECONDS = 0.05
 
@@ -58,19 +59,33 @@ async def start(binary: Path, folder: Path) -> LiveKitServer:
     :raises ToolError: if it does not start; with the last lines of its log.
     """
     config = _write_configuration(folder)
+    running = await _start(binary, config.path, config.url)
+    return LiveKitServer(config.url, API_KEY, config.api_secret, running)
+
+
+async def start_again(binary: Path, ended: LiveKitServer) -> LiveKitServer:
+    """A server that has ended, anew: the same ports and the same key.
+
+    :raises ToolError: if it does not start; with the last lines of its log.
+    """
+    configuration_file = ended.process.log.parent / CONFIGURATION_FILE
+    return replace(ended, process=await _start(binary, configuration_file, ended.url))
+
+
+async def _start(binary: Path, configuration_file: Path, url: str) -> Running:
     inherited = settings_module.environment().items()
     running = processes.start(
         "livekit-server",
-        (str(binary), "--config", str(config.path)),
+        (str(binary), "--config", str(configuration_file)),
         environment={k: v for k, v in inherited if k not in FOREIGN_SETTINGS},
-        folder=folder,
+        folder=configuration_file.parent,
     )
     try:
-        await _until_it_answers(config.url, running)
+        await _until_it_answers(url, running)
     except BaseException:
         await processes.stop(running)
         raise
-    return LiveKitServer(config.url, API_KEY, config.api_secret, running)
+    return running
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ def _write_configuration(folder: Path) -> _Configuration:
     signal_port, udp_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
     api_secret = secrets.token_urlsafe(36)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "livekit-server.json"
+    path = folder / CONFIGURATION_FILE
     path.touch(mode=0o600)  # not a command line, which everybody on this machine can see
     document = configuration(signal_port, udp_port, api_secret)
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")

@@ -76,7 +76,8 @@ async def up(plan: Plan, say: Say) -> Stack:
         parts.append(livekit.process)
         tell("livekit-server", f"{livekit.url} ({livekit_binary.VERSION}, loopback only)")
 
-        providers, providers_url = await _start_providers(plan)
+        starting = start_providers(plan.folder, plan.conversation, plan.behaviour)
+        providers, providers_url = await starting
         parts.append(providers)
         tell("providers", f"{providers_url} (stand-ins for Deepgram, OpenAI, Cartesia)")
 
@@ -113,17 +114,19 @@ async def _end(parts: Sequence[Running]) -> None:
         await processes.stop(part)
 
 
-async def _start_providers(plan: Plan) -> tuple[Running, str]:
-    behaviour = [word for text in plan.behaviour for word in ("--behaviour", text)]
+async def start_providers(
+    folder: Path, conversation: str, behaviour: Sequence[str] = ()
+) -> tuple[Running, str]:
+    """The stand-ins as a process of their own, and their address."""
     running = processes.start(
         "providers",
         processes.python(
             "worker.lab.providers",
-            *("--port", "0", "--key", KEY, "--conversation", plan.conversation),
-            *behaviour,
+            *("--port", "0", "--key", KEY, "--conversation", conversation),
+            *(word for text in behaviour for word in ("--behaviour", text)),
         ),
         environment=clean_environment(),
-        folder=plan.folder,
+        folder=folder,
     )
     line = await processes.wait_for_line(
         running, lambda line: "http://127.0.0.1:" in line, within_seconds=READY_WITHIN_SECONDS

@@ -1,0 +1,54 @@
+"""The comparison as a visitor has it: one command, one table, nothing left running."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.test_demo import left_over
+from worker.errors import ExitCode
+from worker.lab import processes, stack
+
+pytestmark = pytest.mark.server
+
+
+def compare(folder: Path, binary: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        processes.python("worker", "compare", *options),
+        env=stack.clean_environment() | {"LIVEKIT_SERVER_BIN": str(binary), "TMPDIR": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short path: a Unix socket's has at most 107 characters."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_a_drill_is_held_with_both_workers_and_leaves_nothing(
+    folder: Path, livekit_server_binary: Path
+) -> None:
+    done = compare(folder, livekit_server_binary, "--only", "idle-memory")
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `idle-memory`")]
+    assert "failed" not in row
+    assert row.count(" MiB; 2 warm processes |") >= 1
+    assert left_over(folder) == []
+    assert not list(folder.glob("compare-*"))
+
+
+def test_a_table_without_a_place_in_the_document_is_said_before_the_drills(
+    tmp_path: Path, livekit_server_binary: Path
+) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("# No place")
+    done = compare(tmp_path, livekit_server_binary, "--write", str(document))
+    assert done.returncode == ExitCode.USAGE
+    assert "has no place for the table" in done.stderr

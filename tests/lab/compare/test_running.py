@@ -1,0 +1,114 @@
+"""Which drills are held, in which order, and what becomes of one that fails."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from worker import errors
+from worker.lab.compare import running
+from worker.lab.compare.outcome import Drill, Hold, NotHeld, Outcome, Setting, Subject
+from worker.lab.compare.stage import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world in which no stage is ever asked for."""
+    return World(tmp_path / "livekit-server", tmp_path, "http://127.0.0.1:9", 1)
+
+
+async def fine(_: World, subject: Subject) -> Outcome:
+    return Outcome(seen=f"{subject} was fine")
+
+
+async def not_held(_: World, __: Subject) -> Outcome:
+    raise NotHeld("nobody\ncame")
+
+
+async def no_agent(_: World, __: Subject) -> Outcome:
+    raise errors.NoAgentError("no agent joined", fix="start one")
+
+
+async def defect(_: World, __: Subject) -> Outcome:
+    raise ZeroDivisionError
+
+
+async def long_winded(_: World, __: Subject) -> Outcome:
+    raise NotHeld("x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (not_held, "nobody came"),
+        (no_agent, "no agent joined"),
+        (defect, "ZeroDivisionError"),
+        (long_winded, "x" * running.LONGEST_REASON),
+    ],
+)
+async def test_whatever_goes_wrong_in_a_drill_is_the_reason_in_its_cell(
+    world: World, run: Hold, reason: str
+) -> None:
+    outcome = await running.held(Drill("ill", "Ill", run), world, Subject.STOCK)
+    assert outcome == Outcome(failed=reason)
+
+
+async def test_a_drill_that_fails_does_not_keep_the_others_from_being_held(world: World) -> None:
+    drills = [Drill("ill", "", defect), Drill("well", "", fine, Setting.WAITING)]
+    said: list[str] = []
+    results = await running.run(world, drills, said.append)
+    assert results["well", Subject.OURS].seen == "voicefleet was fine"
+    assert results["ill", Subject.OURS].failed == "ZeroDivisionError"
+    assert len(said) == 4
+    assert said[-1].startswith("[ 4/4]")
+
+
+async def test_drills_that_mostly_wait_are_held_at_the_same_time(world: World) -> None:
+    everybody = asyncio.Barrier(4)
+
+    async def wait(_: World, __: Subject) -> Outcome:
+        await everybody.wait()
+        return Outcome(seen="met")
+
+    drills = [Drill(name, "", wait, Setting.WAITING) for name in ("one", "two")]
+    async with asyncio.timeout(5):
+        results = await running.run(world, drills, lambda _: None)
+    assert {outcome.seen for outcome in results.values()} == {"met"}
+
+
+def test_on_a_shared_stage_one_subject_follows_the_other_and_else_they_take_turns() -> None:
+    drills = [
+        Drill("own", "", fine),
+        Drill("waits", "", fine, Setting.WAITING),
+        Drill("first", "", fine, Setting.SHARED),
+        Drill("second", "", fine, Setting.SHARED),
+    ]
+    alone, waiting = running.ordered(drills)
+    assert [(drill.name, subject.value) for drill, subject in alone] == [
+        ("first", "stock"),
+        ("second", "stock"),
+        ("first", "voicefleet"),
+        ("second", "voicefleet"),
+        ("own", "stock"),
+        ("own", "voicefleet"),
+    ]
+    assert [drill.name for drill, _ in waiting] == ["waits", "waits"]
+
+
+def test_drills_are_chosen_by_name_in_the_order_of_the_table() -> None:
+    assert [drill.name for drill in running.chosen(["leak", "busy-cores"])] == [
+        "busy-cores",
+        "leak",
+    ]
+    assert running.chosen([]) == running.DRILLS
+
+
+def test_a_drill_that_there_is_not_is_said_with_those_that_there_are() -> None:
+    with pytest.raises(errors.UsageError, match="no drill flood") as raised:
+        running.chosen(["flood", "leak"])
+    assert "sigterm" in raised.value.fix
+
+
+def test_every_drill_has_a_name_of_its_own() -> None:
+    names = [drill.name for drill in running.DRILLS]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,61 @@
+"""The agent file of the comparison, as LiveKit's documentation shows one: it has never heard of
+voicefleet, and `python -m livekit.agents start` runs it as it is.
+
+The name of a room can make it ill: `leak-MIB-…` takes so much memory, little by little, and holds
+it; `block-SECONDS-…` stops the event loop for so long.
+"""
+
+import asyncio
+import time
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess
+from livekit.plugins import openai, silero
+
+GREETING = "Hello, this is the city library."
+
+LEAK_STEP_MIB = 20
+LEAK_STEP_SECONDS = 0.25
+
+# A free port for LiveKit's health endpoint, so that several run on one machine. All else is
+# LiveKit's default.
+server = AgentServer(host="127.0.0.1", port=0)
+
+
+class Assistant(Agent):
+    def __init__(self) -> None:
+        super().__init__(instructions="You are the telephone of a city library.")
+
+    async def on_enter(self) -> None:
+        self.session.say(GREETING)
+
+
+def prewarm(proc: JobProcess) -> None:
+    proc.userdata["vad"] = silero.VAD.load()
+
+
+server.setup_fnc = prewarm
+
+
+@server.rtc_session(agent_name="compare")
+async def answer(ctx: JobContext) -> None:
+    session: AgentSession[None] = AgentSession(
+        stt=openai.STT(),
+        llm=openai.LLM(model="gpt-4.1-mini"),
+        tts=openai.TTS(),
+        vad=ctx.proc.userdata["vad"],
+    )
+    await session.start(agent=Assistant(), room=ctx.room)
+    await ctx.connect()
+    match ctx.job.room.name.split("-"):
+        case ["leak", mib, *_]:
+            await leak(ctx.proc, int(mib))
+        case ["block", seconds, *_]:
+            time.sleep(int(seconds))  # noqa: ASYNC251 - to block the loop is what it is for
+
+
+async def leak(proc: JobProcess, most_mib: int) -> None:
+    held: list[bytes] = []
+    proc.userdata["leaked"] = held
+    while len(held) * LEAK_STEP_MIB < most_mib:
+        held.append(b"\xff" * (LEAK_STEP_MIB * 1024**2))
+        await asyncio.sleep(LEAK_STEP_SECONDS)

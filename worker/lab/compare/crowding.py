@@ -1,0 +1,70 @@
+"""Too little room: every core busy with something else, and more calls at once than slots."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from worker.lab.compare import calls
+from worker.lab.compare.outcome import Drill, Figure, Outcome, Subject
+from worker.lab.compare.stage import SLOTS, World
+
+# Longer than the 2.5 s for which a stock worker averages, and between its reports.
+BUSY_BEFORE_SECONDS = 8.0
+CALLS_WHILE_BUSY = 3
+CALLS_AT_ONCE = 2 * SLOTS
+
+
+async def busy_cores(world: World, subject: Subject) -> Outcome:
+    async with world.stage(subject) as stage, _busy_cores():
+        await asyncio.sleep(BUSY_BEFORE_SECONDS)
+        done = [await calls.place(stage, calls.GREETING) for _ in range(CALLS_WHILE_BUSY)]
+    heard = tuple(c.first_audio_seconds for c in done if c.first_audio_seconds is not None)
+    figures = (Figure("greeted after", heard, "s"),) if heard else ()
+    seen = "" if heard else "no agent came"
+    return Outcome(len(done) - len(heard), len(done), figures, seen)
+
+
+async def more_than_slots(world: World, subject: Subject) -> Outcome:
+    async with world.stage(subject) as stage:
+        placing = [calls.place(stage, calls.WHOLE) for _ in range(CALLS_AT_ONCE)]
+        done = await asyncio.gather(*placing)
+    taken = [call for call in done if call.is_taken]
+    gaps = tuple(gap for call in taken for gap in call.gaps_seconds)
+    return Outcome(
+        lost=sum(call.is_lost for call in taken),
+        calls=len(taken),
+        figures=(Figure("answers after", gaps, "s"),) if gaps else (),
+        seen=f"took {len(taken)} of {len(done)}, and the others heard nobody",
+    )
+
+
+@asynccontextmanager
+async def _busy_cores() -> AsyncIterator[None]:
+    neighbours = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+        for _ in range(os.cpu_count() or 2)
+    ]
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            await neighbour.wait()
+
+
+DRILLS = (
+    Drill(
+        "busy-cores",
+        f"Another process keeps every core busy, and {CALLS_WHILE_BUSY} callers ring one after the"
+        " other",
+        busy_cores,
+    ),
+    Drill(
+        "burst",
+        f"{CALLS_AT_ONCE} calls at once on a pod of {SLOTS} slots (stock has no slots)",
+        more_than_slots,
+        is_ranked=False,
+    ),
+)

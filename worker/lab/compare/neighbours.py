@@ -1,0 +1,81 @@
+"""One ill call beside a healthy one: it leaks memory, or blocks its event loop."""
+
+import asyncio
+from dataclasses import dataclass
+
+from worker.lab.compare import calls, dialling
+from worker.lab.compare.outcome import Drill, Figure, Outcome, Setting, Subject
+from worker.lab.compare.stage import Stage, World
+from worker.lab.compare.weighing import weigh
+
+WEIGH_EVERY_SECONDS = 0.5
+# Where the agent file stops: nothing else would, under LiveKit's defaults.
+LEAK_MOST_MIB = 1536
+# It is there after 20 s, or its process has been ended, and LiveKit has noticed.
+LEAK_LASTS_SECONDS = 40.0
+BLOCK_SECONDS = 120
+# LiveKit ends a process that has not answered for 60 s, and looks every 2.5 s.
+BLOCKED_AT_MOST_SECONDS = 90.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """The most that was seen, in MiB."""
+
+    pod: float = 0.0
+    process: float = 0.0
+
+    async def run(self, stage: Stage) -> None:
+        while True:
+            weight = await asyncio.to_thread(weigh, stage)
+            self.pod = max(self.pod, weight.total)
+            self.process = max(self.process, *weight.jobs, 0.0)
+            await asyncio.sleep(WEIGH_EVERY_SECONDS)
+
+
+async def leak(world: World, subject: Subject) -> Outcome:
+    limit = {"WORKER_CALL_MEMORY_LIMIT_BYTES": str(world.memory_limit_bytes)}
+    async with world.stage(subject, **limit) as stage, calls.on(stage, 1) as healthy:
+        watch = Watch()
+        watching = asyncio.create_task(watch.run(stage), name="weighing")
+        try:
+            async with dialling.dialled(stage, room=f"leak-{LEAK_MOST_MIB}") as leaking:
+                lasted = await leaking.until_agent_is_gone(within_seconds=LEAK_LASTS_SECONDS)
+            (done,) = await asyncio.gather(*healthy)
+            after = await calls.place(stage, calls.SHORT)
+        finally:
+            watching.cancel()
+    how = "went on" if lasted is None else f"was ended after {lasted:.0f} s"
+    return Outcome(
+        lost=done.is_lost + after.is_lost,
+        calls=2,
+        figures=(Figure("the pod grew to", (watch.pod,), "MiB"),),
+        seen=f"the leaking call held up to {watch.process:.0f} MiB and {how}",
+    )
+
+
+async def block(world: World, subject: Subject) -> Outcome:
+    async with world.stage(subject) as stage, calls.on(stage, 1) as healthy:
+        async with dialling.dialled(stage, room=f"block-{BLOCK_SECONDS}") as blocked:
+            lasted = await blocked.until_agent_is_gone(within_seconds=BLOCKED_AT_MOST_SECONDS)
+        (done,) = await asyncio.gather(*healthy)
+        after = await calls.place(stage, calls.SHORT)
+    figures = () if lasted is None else (Figure("silent for", (lasted,), "s"),)
+    seen = "then the blocked call was ended" if lasted else "the blocked call was not ended"
+    return Outcome(done.is_lost + after.is_lost, 2, figures, seen)
+
+
+DRILLS = (
+    Drill(
+        "leak",
+        "One call leaks memory beside a healthy one and before another (the agent file stops at"
+        f" {LEAK_MOST_MIB} MiB)",
+        leak,
+    ),
+    Drill(
+        "block",
+        "One call blocks its event loop beside a healthy one and before another",
+        block,
+        Setting.WAITING,
+    ),
+)
