@@ -22,7 +22,9 @@ def schema_file() -> Files:
 def readme_file() -> Files:
     path = CHART / "README.md"
     tables = readme.with_tables(
-        path.read_text(encoding="utf-8"), values.read(CHART / "values.yaml"), worker_settings.own_settings()
+        path.read_text(encoding="utf-8"),
+        values.read(CHART / "values.yaml"),
+        worker_settings.own_settings(),
     )
     return {path: tables}
 
@@ -36,7 +38,9 @@ def ops_files() -> Files:
 
 
 def manifest_files() -> Files:
-    return {manifests.FOLDER / name: text for name, text in manifests.files(helm.obtain(print)).items()}
+    return {
+        manifests.FOLDER / name: text for name, text in manifests.files(helm.obtain(print)).items()
+    }
 
 
 def golden_files() -> Files:

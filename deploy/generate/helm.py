@@ -59,7 +59,11 @@ def run(binary: Path, *arguments: str) -> Rendered:
 
 
 def template(
-    binary: Path, *arguments: str, release: str = "voices", namespace: str = "talk", chart: Path = CHART
+    binary: Path,
+    *arguments: str,
+    release: str = "voices",
+    namespace: str = "talk",
+    chart: Path = CHART,
 ) -> Rendered:
     """`helm template`, of this chart, as one release."""
     return run(binary, "template", release, str(chart), "--namespace", namespace, *arguments)

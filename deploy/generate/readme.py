@@ -58,6 +58,6 @@ def _replace(text: str, name: str, content: str) -> str:
     begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
     if begin not in text or end not in text:
         raise ValueError(f"the README has no part {name!r}")
-    return re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: begin + content + end, text, flags=re.S)
-
-
+    return re.sub(
+        re.escape(begin) + ".*?" + re.escape(end), lambda _: begin + content + end, text, flags=re.S
+    )

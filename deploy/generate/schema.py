@@ -43,7 +43,12 @@ def _schema(key: Key) -> dict[str, Any]:
         return {**described, **_group(key.children)}
     narrowed = dict(key.schema)
     source = narrowed.pop("from", None)
-    return {**described, **_kind(key, narrowed), **narrowed, **(SOURCES[source]() if source else {})}
+    return {
+        **described,
+        **_kind(key, narrowed),
+        **narrowed,
+        **(SOURCES[source]() if source else {}),
+    }
 
 
 def _kind(key: Key, narrowed: dict[str, Any]) -> dict[str, Any]:
