@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,11 @@ def obtain(progress: Callable[[str], None] = lambda _: None) -> Path:
 
 def run(binary: Path, *arguments: str) -> Rendered:
     """Run Helm away from any cluster and from the user's own configuration."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent"}
-    done = subprocess.run(
-        [str(binary), *arguments], capture_output=True, text=True, env=environment, check=False
-    )
+    with tempfile.TemporaryDirectory() as home:
+        own = {"PATH": os.environ["PATH"], "HOME": home, "KUBECONFIG": os.devnull}
+        done = subprocess.run(
+            [str(binary), *arguments], capture_output=True, text=True, env=own, check=False
+        )
     return Rendered(done.returncode == 0, done.stdout, done.stderr)
 
 

@@ -43,6 +43,13 @@ class Chart:
         assert rendered.is_ok, rendered.err
         return objects(rendered.out)
 
+    def example(self, path: Path, *, kubernetes: str = NEWEST_KUBERNETES) -> list[Object]:
+        """What an example of deploy/helm/examples renders to, alone."""
+        arguments = ("--values", str(path), "--kube-version", kubernetes)
+        rendered = helm.template(self.binary, *arguments)
+        assert rendered.is_ok, rendered.err
+        return objects(rendered.out)
+
     def template(
         self,
         values: Values | None = None,
