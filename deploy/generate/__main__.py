@@ -1,4 +1,4 @@
-"""`python -m deploy.generate [--check] [part…]`: writes the parts that follow from something else."""
+"""`python -m deploy.generate [--check] [part…]`: writes what follows from something else."""
 
 import sys
 from collections.abc import Callable

@@ -47,6 +47,7 @@ def obtain(progress: Callable[[str], None] = lambda _: None) -> Path:
     go = shutil.which("go")
     if go is None:
         raise errors.ToolError("there is no Helm 4, and no Go to build one", fix=FIX)
+    cache.mkdir(parents=True, exist_ok=True)
     return asyncio.run(go_program.build(PROGRAM, go, cache, progress))
 
 

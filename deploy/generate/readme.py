@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from deploy.generate import values, worker_settings
+from deploy.generate import worker_settings
 from deploy.generate.values import Key
 from worker import settings
 

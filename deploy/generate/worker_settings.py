@@ -40,11 +40,11 @@ def setting_names() -> list[str]:
 
 
 def settings_schema() -> dict[str, Any]:
-    """For `settings`: every name with its type and bounds. Names that the chart derives, and secrets,
-    pass here: the chart refuses them with a sentence.
+    """For `settings`: every name with its type and bounds. Names that the chart derives, and
+    secrets, pass here: the chart refuses them with a sentence.
     """
     plain = {name: _schema_of(name) for name in setting_names()}
-    refused_by_the_chart = dict.fromkeys((*own_settings(), *secret_names()), {})
+    refused_by_the_chart: dict[str, Any] = {n: {} for n in (*own_settings(), *secret_names())}
     return {
         "properties": {**plain, **refused_by_the_chart},
         "patternProperties": {"^OTEL_[A-Z0-9_]+$": {"type": ["string", "number", "boolean"]}},

@@ -96,8 +96,10 @@ def merged(below: Values, above: Values) -> dict[str, Any]:
     result = copy.deepcopy(dict(below))
     for name, value in above.items():
         known = result.get(name)
-        both_maps = isinstance(known, dict) and isinstance(value, Mapping)
-        result[name] = merged(known, value) if both_maps else copy.deepcopy(value)
+        if isinstance(known, dict) and isinstance(value, Mapping):
+            result[name] = merged(known, value)
+        else:
+            result[name] = copy.deepcopy(value)
     return result
 
 

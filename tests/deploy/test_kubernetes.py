@@ -1,4 +1,4 @@
-"""Every object is what the API of Kubernetes 1.33 to 1.37, and of the operators, takes: strictly."""
+"""Every object is what Kubernetes 1.33 to 1.37 and the operators take, strictly."""
 
 import json
 import shutil

@@ -14,7 +14,7 @@ HPA: Values = {"scale": {"by": "hpa"}}
 
 def deployment(*holders: str, pods: int = 6) -> Object:
     """A live Deployment whose number of pods these field managers hold."""
-    fields = {"f:spec": {"f:replicas": {}}}
+    fields: Object = {"f:spec": {"f:replicas": {}}}
     managed = [{"manager": holder, "operation": "Apply", "fieldsV1": fields} for holder in holders]
     beside = {"manager": "kube-controller-manager", "fieldsV1": {"f:status": {}}}
     return {

@@ -1,4 +1,4 @@
-"""Hardened as it comes: PodSecurity's `restricted`, no token, no secret where it does not belong."""
+"""Hardened as it comes: PodSecurity's `restricted`, no token, secrets in Secrets alone."""
 
 import base64
 from pathlib import Path

@@ -70,11 +70,10 @@ async def build(
     *,
     progress_every_seconds: float = 5.0,
 ) -> Path:
-    """Build in a folder of our own, then rename: a build that is cut short leaves nothing.
+    """Build in a folder of our own in `cache`, then rename: one that is cut short leaves nothing.
 
     :raises ToolError: if Go does not build it.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     progress(f"building {program.name} {program.version} once with {go}: {program.build_time}")
     build, started_at = _Build(), time.monotonic()
     with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
