@@ -402,10 +402,10 @@ def look(found: list[Object], where: str) -> Any:
 
 def wanted(found: list[Object]) -> dict[str, str]:
     """The formula's rules by their reason, with {calls} for the series of the calls."""
-    groups = {g["name"]: g for g in one(found, "PrometheusRule")["spec"]["groups"]}
+    (group,) = one(found, "PrometheusRule")["spec"]["groups"]
     calls = 'voicefleet:calls:sum{namespace="talk",fleet="voices"}'
     return {
         rule["labels"]["reason"]: rule["expr"].replace(calls, "{calls}")
-        for rule in groups["voicefleet.wanted"]["rules"]
+        for rule in group["rules"]
         if "labels" in rule
     }

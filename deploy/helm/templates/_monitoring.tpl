@@ -20,7 +20,9 @@ then record and alert each for itself. */}}
 {{- regexReplaceAll "\\bvoicefleet[_:][a-zA-Z0-9_:]+" .expr (printf "${0}%s" $selector) | replace "}{" "," }}
 {{- end }}
 
-{{- /* The groups of the rule files that match a pattern, each rule narrowed to this release. */}}
+{{- /* The groups of the rule files that match a pattern, each rule narrowed to this release. The
+formula's rules stand in the group that they read: Prometheus evaluates a group in order, and two
+groups up to an interval apart. */}}
 {{- define "voicefleet.groups" -}}
 {{- $root := .root }}
 {{- range $path, $_ := .root.Files.Glob .pattern }}
@@ -29,7 +31,12 @@ then record and alert each for itself. */}}
 {{- $_ := set $rule "expr" (include "voicefleet.narrowed" (dict "root" $root "expr" $rule.expr)) }}
 {{- end }}
 {{- if $.interval }}{{ $_ := set $group "interval" (printf "%ds" (int64 $.interval)) }}{{ end }}
-{{- list $group | toYaml | nindent 0 }}
+- {{ omit $group "rules" | toYaml | nindent 2 | trim }}
+  rules:
+    {{- toYaml $group.rules | nindent 4 }}
+    {{- if eq $group.name "voicefleet.capacity" }}
+    {{- include "voicefleet.wantedRules" $root | nindent 4 }}
+    {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

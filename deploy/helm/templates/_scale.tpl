@@ -64,7 +64,7 @@ scaleDown:
 {{- end }}
 
 {{- /* The formula as recording rules: one for each reason, and the largest. */}}
-{{- define "voicefleet.wantedGroup" -}}
+{{- define "voicefleet.wantedRules" -}}
 {{- $fleet := include "voicefleet.selector" . }}
 {{- $calls := printf "voicefleet:calls:sum%s" $fleet }}
 {{- $pod := int64 .Values.slots }}
@@ -72,25 +72,21 @@ scaleDown:
 {{- if not (include "voicefleet.scale.hasTolerance" .) }}
 {{- $slack = printf " + (0.1 * voicefleet:slots_ready:sum%s or 0 * %s)" $fleet $calls }}
 {{- end -}}
-- name: voicefleet.wanted
-  # values: monitoring.rules.intervalSeconds
-  interval: {{ int64 .Values.monitoring.rules.intervalSeconds }}s
-  rules:
-    # values: scale.usePercent
-    - record: voicefleet:slots_wanted_by:sum
-      labels: {reason: use}
-      expr: {{ $calls }} / {{ include "voicefleet.scale.useRatio" . }}
-    # values: scale.bufferSlots
-    {{- if $slack }}
-    # and the tenth of the slots within which this Kubernetes' autoscaler does nothing.
-    {{- end }}
-    - record: voicefleet:slots_wanted_by:sum
-      labels: {reason: buffer}
-      expr: {{ $calls }} + {{ include "voicefleet.bufferSlots" . }}{{ $slack }}
-    # Growth of the last minute, values: scale.leadSeconds ahead, and one pod.
-    - record: voicefleet:slots_wanted_by:sum
-      labels: {reason: growth}
-      expr: {{ $calls }} + clamp_min(deriv({{ $calls }}[1m]), 0) * {{ int64 .Values.scale.leadSeconds }} + {{ $pod }}
-    - record: {{ include "voicefleet.scale.series" . }}
-      expr: max by (namespace, fleet) (voicefleet:slots_wanted_by:sum{{ $fleet }})
+# values: scale.usePercent
+- record: voicefleet:slots_wanted_by:sum
+  labels: {reason: use}
+  expr: {{ $calls }} / {{ include "voicefleet.scale.useRatio" . }}
+# values: scale.bufferSlots
+{{- if $slack }}
+# and the tenth of the slots within which this Kubernetes' autoscaler does nothing.
+{{- end }}
+- record: voicefleet:slots_wanted_by:sum
+  labels: {reason: buffer}
+  expr: {{ $calls }} + {{ include "voicefleet.bufferSlots" . }}{{ $slack }}
+# Growth of the last minute, values: scale.leadSeconds ahead, and one pod.
+- record: voicefleet:slots_wanted_by:sum
+  labels: {reason: growth}
+  expr: {{ $calls }} + clamp_min(deriv({{ $calls }}[1m]), 0) * {{ int64 .Values.scale.leadSeconds }} + {{ $pod }}
+- record: {{ include "voicefleet.scale.series" . }}
+  expr: max by (namespace, fleet) (voicefleet:slots_wanted_by:sum{{ $fleet }})
 {{- end }}
