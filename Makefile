@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test unit check gates bench lock clean
+.PHONY: help demo stop test unit check gates bench chart manifests chart-scan lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -33,6 +33,15 @@ check: gates test ## What CI runs
 
 bench: $(READY) ## Ten calls one after the other, and where the time goes
 	@$(BIN)/python -m worker bench
+
+chart: $(READY) ## What follows from the chart: schema, tables, manifests, golden renders
+	@$(BIN)/python -m deploy.generate
+
+manifests: $(READY)
+	@$(BIN)/python -m deploy.generate manifests
+
+chart-scan: $(READY)
+	@$(BIN)/python -m deploy.scan
 
 lock: $(UV) ## Resolve requirements.lock anew from pyproject.toml
 	@$(UV) pip compile pyproject.toml --extra lab --group dev --universal --generate-hashes \
