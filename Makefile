@@ -34,7 +34,8 @@ check: gates test ## What CI runs
 bench: $(READY) ## Ten calls one after the other, and where the time goes
 	@$(BIN)/python -m worker bench
 
-chart: $(READY) ## What follows from the chart: schema, tables, manifests, golden renders
+# What follows from the chart: schema, tables, manifests, golden renders. See deploy/README.md.
+chart: $(READY)
 	@$(BIN)/python -m deploy.generate
 
 manifests: $(READY)

@@ -9,8 +9,11 @@ FOLDER = Path(__file__).parent.parent / "k8s"
 VALUES = FOLDER / "values.yaml"
 HEADER = "# Rendered from deploy/helm by `make manifests`; change it there, or in an overlay.\n"
 
-# Labels that would say of a plain manifest what is not so.
-HELMS_OWN = re.compile(r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.M)
+# Labels that would say of a plain manifest what is not so; and the namespace, which kustomization.yaml
+# gives, so that an overlay can give another.
+LEFT_OUT = re.compile(
+    r"^( +(helm\.sh/chart|app\.kubernetes\.io/managed-by)|  namespace): .*\n", re.M
+)
 
 
 def files(binary: Path) -> dict[str, str]:
@@ -38,4 +41,4 @@ def files(binary: Path) -> dict[str, str]:
 
 def _object(part: str) -> tuple[str, str]:
     source, _, text = part.partition("\n")
-    return Path(source).name, HEADER + HELMS_OWN.sub("", text).strip() + "\n"
+    return Path(source).name, HEADER + LEFT_OUT.sub("", text).strip() + "\n"
