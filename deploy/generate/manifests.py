@@ -9,8 +9,8 @@ FOLDER = Path(__file__).parent.parent / "k8s"
 VALUES = FOLDER / "values.yaml"
 HEADER = "# Rendered from deploy/helm by `make manifests`; change it there, or in an overlay.\n"
 
-# Labels that would say of a plain manifest what is not so; and the namespace, which kustomization.yaml
-# gives, so that an overlay can give another.
+# Labels that would say of a plain manifest what is not so; and the namespace, which the
+# kustomization gives, so that an overlay can give another.
 LEFT_OUT = re.compile(
     r"^( +(helm\.sh/chart|app\.kubernetes\.io/managed-by)|  namespace): .*\n", re.M
 )

@@ -25,6 +25,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "LiveKit at livekit-server.livekit.svc is in your own network",
         "networkPolicy.livekit.to=",
     ),
+    "private IPv6": ({"livekit": {"url": "ws://[fd00::1]:7880"}}, "[fd00::1] is in your", "name"),
     "private address": (
         {"livekit": {"url": "ws://10.1.2.3:7880"}},
         "10.1.2.3 is in your own",
@@ -129,6 +130,46 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "drain.gracePeriodSeconds is 600, and a drain takes up to 4025 s: 3600 (calls) + 20",
         "leave drain.gracePeriodSeconds at 0, or lower drain.timeoutSeconds to 175",
     ),
+    "a label that selects": (
+        {"podLabels": {"app.kubernetes.io/instance": "x"}},
+        "podLabels sets app.kubernetes.io/instance, which is the chart's own",
+        "take it out",
+    ),
+    "a label of the chart's": (
+        {"commonLabels": {"helm.sh/chart": "x"}},
+        "commonLabels sets helm.sh/chart, which is the chart's own",
+        "take it out",
+    ),
+    "a model in one's own network": (
+        {"settings": {"WORKER_LLM_URL": "https://vllm.models.svc/v1"}},
+        "WORKER_LLM_URL is in your own network (vllm.models.svc)",
+        "networkPolicy.providers.to or extraEgress",
+    ),
+    "a model on a port of its own": (
+        {"settings": {"OPENAI_BASE_URL": "https://models.example.com:8443/v1"}},
+        "OPENAI_BASE_URL has port 8443, and networkPolicy.providers.ports has not",
+        'add "8443" to networkPolicy.providers.ports',
+    ),
+    "a collector without a scheme": (
+        {"telemetry": {"endpoint": "otel:4317"}},
+        'telemetry.endpoint is "otel:4317", which is no address',
+        "http://collector.namespace.svc:4317",
+    ),
+    "a collector in one's own network": (
+        {"telemetry": {"endpoint": "http://10.1.1.1:4317"}},
+        "the collector at 10.1.1.1 is in your own network",
+        "networkPolicy.telemetry.to=",
+    ),
+    "a Prometheus without a scheme": (
+        {"scale": {"by": "keda", "keda": {"prometheusAddress": "prometheus:9090"}}},
+        'prometheusAddress is "prometheus:9090", which is no address',
+        "http://host:9090",
+    ),
+    "no pod may go and none may come": (
+        {"rollout": {"maxSurge": "0%"}},
+        "no pod could ever be replaced",
+        "rollout.maxSurge=1",
+    ),
     "no pods": ({"scale": {"min": 0}}, "scale.min is 0", "--set scale.min=2"),
     "fewer at most than at least": (
         {"scale": {"by": "hpa", "min": 5, "max": 3}},
@@ -191,6 +232,15 @@ MISFITS: dict[str, tuple[Values, str]] = {
     "a tag for a digest": ({"image": {"digest": "latest"}}, "does not match pattern '^(sha256:"),
     "root": ({"security": {"user": 0}}, "at '/security/user': minimum: got 0, want 10,001"),
     "a port without rights": ({"http": {"port": 80}}, "minimum: got 80, want 1,024"),
+    "a size that is none": ({"tmpSize": "256MB"}, "at '/tmpSize': '256MB' does not match pattern"),
+    "a CPU that is none": (
+        {"resources": {"requests": {"cpu": "2 cores"}}},
+        "at '/resources/requests/cpu': '2 cores' does not match pattern",
+    ),
+    "a name that is none": (
+        {"fullnameOverride": "Desk"},
+        "at '/fullnameOverride': 'Desk' does not",
+    ),
     "a range that is none": (
         {"networkPolicy": {"livekit": {"udpPorts": ["50000:60000"]}}},
         "does not match pattern",

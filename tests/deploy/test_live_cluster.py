@@ -83,8 +83,19 @@ def test_an_autoscaler_takes_over_a_number_that_somebody_holds(chart: Chart, liv
     assert at(objects(rendered.out), "Deployment/spec/replicas") is None
 
 
-def test_a_fixed_number_asks_nothing_of_the_cluster(chart: Chart) -> None:
-    assert upgraded(chart, {}, deployment("helm")).is_ok
+@pytest.mark.parametrize("live", [deployment("helm"), deployment("kubectl", pods=2)])
+def test_a_fixed_number_may_stay_or_be_lowered_by_its_owner(chart: Chart, live: Object) -> None:
+    assert upgraded(chart, {}, live).is_ok
+
+
+def test_a_fleet_that_was_scaled_by_another_is_not_cut_down_in_passing(chart: Chart) -> None:
+    """Back from an autoscaler to a fixed number, in a peak: 18 pods would drain at once, and the
+    next callers find no slot.
+    """
+    told = upgraded(chart, {}, deployment("helm", "kube-controller-manager", pods=20))
+    assert not told.is_ok
+    assert "the fleet has 20 pods, set by kube-controller-manager" in told.err
+    assert "--set scale.min=20" in told.err
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ RISKS: dict[str, tuple[Values, str]] = {
         "shortens the grace period to 600 s",
     ),
     "drains over an hour": ({"drain": {"timeoutSeconds": 7200}}, "(GKE) wait an hour"),
+    "an impatient probe": (
+        {"probes": {"startup": {"failureThreshold": 3}}},
+        "probes.startup gives up after 15 s, and a start waits for LiveKit up to 120 s",
+    ),
     "no eviction": ({"eviction": {"safe": "Never"}}, "until you delete the pods yourself"),
     "no budget": ({"podDisruptionBudget": {"enabled": False}}, "may drain all pods at once"),
     "one pod": ({"scale": {"min": 1}}, "nobody answers until the next one is ready"),

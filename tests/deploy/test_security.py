@@ -110,12 +110,30 @@ def test_media_needs_no_open_port_and_metadata_is_out_of_reach(chart: Chart) -> 
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "peer"),
+    [
+        ("http://otel-collector.monitoring.svc:4317", {"namespaceSelector": {}}),
+        ("http://otel:4317", {"namespaceSelector": {}}),
+        ("https://otlp.example.com", None),
+    ],
+)
+def test_the_collector_may_be_reached_where_it_is(
+    chart: Chart, endpoint: str, peer: Object | None
+) -> None:
+    rule = at(chart.render({"telemetry": {"endpoint": endpoint}}), "NetworkPolicy/spec/egress/3")
+    port = 443 if endpoint.startswith("https") else 4317
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+    assert rule["to"][0] == peer or rule["to"][0]["ipBlock"]["cidr"] == "0.0.0.0/0"
+
+
+@pytest.mark.parametrize(
     ("url", "port"),
     [
         ("wss://a.livekit.cloud", 443),
         ("ws://livekit.example", 80),
         ("wss://livekit.example:7443/path", 7443),
         ("https://livekit.example", 443),
+        ("wss://[2001:db8::1]:8443", 8443),
     ],
 )
 def test_signalling_may_go_where_the_url_says(chart: Chart, url: str, port: int) -> None:

@@ -338,7 +338,12 @@ CASES = [
     Case("commonLabels", {"team": "v"}, "NetworkPolicy/metadata/labels/team", "v"),
     Case("commonAnnotations", {"note": "n"}, "NetworkPolicy/metadata/annotations/note", "n"),
     Case("podLabels", {"mesh": "off"}, "Deployment/spec/template/metadata/labels/mesh", "off"),
-    Case("podAnnotations", {"a": "b"}, "Deployment/spec/template/metadata/annotations/a", "b"),
+    Case(
+        "podAnnotations",
+        {"karpenter.sh/do-not-disrupt": "4h"},
+        "Deployment/spec/template/metadata/annotations/karpenter.sh~do-not-disrupt",
+        "4h",
+    ),
     Case(
         "extraVolumes",
         [{"name": "d", "emptyDir": {}}],

@@ -14,6 +14,8 @@ at once, before anything is created. Empty where all is well. */}}
 {{- include "voicefleet.contradictions.size" . }}
 {{- include "voicefleet.contradictions.drain" . }}
 {{- include "voicefleet.contradictions.scale" . }}
+{{- include "voicefleet.contradictions.labels" . }}
+{{- include "voicefleet.contradictions.network" . }}
 {{- include "voicefleet.contradictions.cluster" . }}
 {{- end }}
 
@@ -119,6 +121,11 @@ at once, before anything is created. Empty where all is well. */}}
 {{- end }}
 
 {{- define "voicefleet.contradictions.scale" -}}
+{{- with .Values.rollout }}
+{{- if and (has (toString .maxSurge) (list "0" "0%")) (has (toString .maxUnavailable) (list "0" "0%")) }}
+{{- include "voicefleet.contradiction" (list "rollout.maxSurge and rollout.maxUnavailable are both 0: no pod could ever be replaced" "--set rollout.maxSurge=1") }}
+{{- end }}
+{{- end }}
 {{- with .Values.scale }}
 {{- if lt (int64 .min) 1 }}
 {{- include "voicefleet.contradiction" (list (printf "scale.min is %d, and a fleet without a pod answers nobody: LiveKit has no queue" (int64 .min)) "--set scale.min=2, so that one may be lost") }}
@@ -128,6 +135,8 @@ at once, before anything is created. Empty where all is well. */}}
 {{- end }}
 {{- if and (eq .by "keda") (not .keda.prometheusAddress) }}
 {{- include "voicefleet.contradiction" (list "scale.by is keda, and scale.keda.prometheusAddress does not say where Prometheus is" "--set scale.keda.prometheusAddress=http://prometheus-operated.monitoring.svc:9090") }}
+{{- else if and (eq .by "keda") (not (regexMatch "^https?://[^/:]+" .keda.prometheusAddress)) }}
+{{- include "voicefleet.contradiction" (list (printf "scale.keda.prometheusAddress is %q, which is no address" .keda.prometheusAddress) "write it as http://host:9090") }}
 {{- end }}
 {{- end }}
 {{- range .Values.extraObjects }}
@@ -135,6 +144,39 @@ at once, before anything is created. Empty where all is well. */}}
 {{- $target := dig "spec" "scaleTargetRef" (dig "spec" "targetRef" dict $object) $object }}
 {{- if and (has $object.kind (list "HorizontalPodAutoscaler" "ScaledObject" "VerticalPodAutoscaler")) (eq (get $target "name") (include "voicefleet.fullname" $)) }}
 {{- include "voicefleet.contradiction" (list (printf "extraObjects has a %s for the fleet that the chart scales (scale.by=%s): two would pull at it" $object.kind $.Values.scale.by) "take it out, and use the keys of scale") }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "voicefleet.contradictions.labels" -}}
+{{- range $key, $own := dict "podLabels" (include "voicefleet.selectorLabels" . | fromYaml) "commonLabels" (include "voicefleet.objectLabels" (dict "Chart" .Chart "Release" .Release "Values" (omit .Values "commonLabels")) | fromYaml) "monitoring.labels" (include "voicefleet.objectLabels" . | fromYaml) }}
+{{- $given := eq $key "monitoring.labels" | ternary $.Values.monitoring.labels (get $.Values $key) }}
+{{- range $name := keys $given | sortAlpha }}
+{{- if hasKey $own $name }}
+{{- include "voicefleet.contradiction" (list (printf "%s sets %s, which is the chart's own" $key $name) "take it out, or see nameOverride") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "voicefleet.contradictions.network" -}}
+{{- $policy := .Values.networkPolicy }}
+{{- $endpoint := .Values.telemetry.endpoint }}
+{{- if and $endpoint (not (regexMatch "^https?://[^/:]+" $endpoint)) }}
+{{- include "voicefleet.contradiction" (list (printf "telemetry.endpoint is %q, which is no address" $endpoint) "write it as http://collector.namespace.svc:4317") }}
+{{- else if and $endpoint $policy.enabled (not $policy.telemetry.to) (include "voicefleet.isPrivate" $endpoint) (not (include "voicefleet.isInCluster" $endpoint)) }}
+{{- include "voicefleet.contradiction" (list (printf "the collector at %s is in your own network, and networkPolicy.telemetry.to does not name it" (include "voicefleet.url.host" $endpoint)) "--set-json 'networkPolicy.telemetry.to=[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}]'") }}
+{{- end }}
+{{- range $name := list "OPENAI_BASE_URL" "WORKER_LLM_URL" "WORKER_DEEPGRAM_URL" "WORKER_CARTESIA_URL" }}
+{{- $url := get $.Values.settings $name | toString }}
+{{- if and $url $policy.enabled (not $policy.extraEgress) }}
+{{- $port := include "voicefleet.url.port" (dict "url" $url "secure" "443" "plain" "80") }}
+{{- if and (not $policy.providers.to) (include "voicefleet.isPrivate" $url) }}
+{{- include "voicefleet.contradiction" (list (printf "%s is in your own network (%s), and networkPolicy.providers.to is empty, which allows public addresses only" $name (include "voicefleet.url.host" $url)) "name it in networkPolicy.providers.to or extraEgress") }}
+{{- end }}
+{{- if not (has $port $policy.providers.ports) }}
+{{- include "voicefleet.contradiction" (list (printf "%s has port %s, and networkPolicy.providers.ports has not" $name $port) (printf "add \"%s\" to networkPolicy.providers.ports" $port)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -154,18 +196,27 @@ at once, before anything is created. Empty where all is well. */}}
 {{- if and (ne .Values.scale.by "none") (gt $pods 1) (include "voicefleet.ownsReplicas" $live) }}
 {{- include "voicefleet.contradiction" (list (printf "the fleet's %d pods are fixed by Helm; once the chart leaves the number to an autoscaler, Kubernetes would make it 1 and drain the others" $pods) (printf "hand the number over first: %s" (include "voicefleet.handOver" (dict "root" . "pods" $pods)))) }}
 {{- end }}
+{{- $holders := include "voicefleet.replicaHolders" $live | fromJsonArray }}
+{{- if and (eq .Values.scale.by "none") (gt $pods (int64 .Values.scale.min)) (without $holders "helm") }}
+{{- include "voicefleet.contradiction" (list (printf "the fleet has %d pods, set by %s, and scale.min would make it %d at once" $pods (without $holders "helm" | join ", ") (int64 .Values.scale.min)) (printf "--set scale.min=%d, and lower it in steps once calls allow it" $pods)) }}
+{{- end }}
 {{- end }}
 
-{{- /* Whether Helm alone holds spec.replicas of a live Deployment: true or empty. When the last
-holder leaves a field out, the API server takes its default, which is 1. */}}
-{{- define "voicefleet.ownsReplicas" -}}
+{{- /* Who holds spec.replicas of a live Deployment, as a JSON list of field managers. */}}
+{{- define "voicefleet.replicaHolders" -}}
 {{- $holders := list }}
 {{- range dig "metadata" "managedFields" list . }}
 {{- if hasKey (dig "fieldsV1" "f:spec" dict .) "f:replicas" }}
 {{- $holders = append $holders .manager }}
 {{- end }}
 {{- end }}
-{{- if eq (uniq $holders | toJson) (list "helm" | toJson) }}true{{ end }}
+{{- uniq $holders | toJson }}
+{{- end }}
+
+{{- /* Whether Helm alone holds it: true or empty. When the last holder leaves a field out, the API
+server takes its default, which is 1. */}}
+{{- define "voicefleet.ownsReplicas" -}}
+{{- if eq (include "voicefleet.replicaHolders" .) (list "helm" | toJson) }}true{{ end }}
 {{- end }}
 
 {{- define "voicefleet.handOver" -}}

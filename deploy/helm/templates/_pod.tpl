@@ -141,12 +141,18 @@ checksum/agent: {{ .Values.agent.files | toJson | sha256sum }}
 checksum/secret: {{ .Values.secrets.values | toJson | sha256sum }}
 {{- end }}
 # values: eviction.safe
-cluster-autoscaler.kubernetes.io/safe-to-evict: {{ eq .Values.eviction.safe "Always" | quote }}
-{{- if eq .Values.eviction.safe "Always" }}
+{{- $isAlways := eq .Values.eviction.safe "Always" }}
+{{- $own := dict "cluster-autoscaler.kubernetes.io/safe-to-evict" (toString $isAlways) }}
+{{- if $isAlways }}
 # Or the volume would keep an idle pod's node.
-cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: tmp
+{{- $_ := set $own "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "tmp" }}
 {{- else }}
-karpenter.sh/do-not-disrupt: "true"
+{{- $_ := set $own "karpenter.sh/do-not-disrupt" "true" }}
+{{- end }}
+{{- range $name, $value := $own }}
+{{- if not (hasKey $.Values.podAnnotations $name) }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
 {{- end }}
 {{- with .Values.podAnnotations }}
 {{ toYaml . }}

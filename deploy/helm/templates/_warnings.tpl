@@ -49,6 +49,11 @@
 {{- if and (gt $timeout 3600) (ne .Values.eviction.safe "Always") }}
 ! A drain of {{ $timeout }} s: some managed clusters (GKE) wait an hour for a pod at a node's upgrade, then end it.
 {{- end }}
+{{- $wait := get .Values.settings "WORKER_LIVEKIT_WAIT_SECONDS" | default 120 | float64 }}
+{{- $startup := mulf .Values.probes.startup.periodSeconds .Values.probes.startup.failureThreshold }}
+{{- if gt $wait $startup }}
+! probes.startup gives up after {{ $startup }} s, and a start waits for LiveKit up to {{ $wait }} s: a pod is started again before it can say what is wrong.
+{{- end }}
 {{- if eq .Values.eviction.safe "Never" }}
 ! eviction.safe=Never: `kubectl drain` waits until you delete the pods yourself.
 {{- else if not .Values.podDisruptionBudget.enabled }}
