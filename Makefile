@@ -20,8 +20,8 @@ stop: $(READY) ## End what `make demo KEEP=1` left up
 test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest
 
-unit: $(READY) ## The tests that need no server, in under a minute
-	@$(BIN)/pytest -m "not server"
+unit: $(READY) ## The tests that need no server and no Helm, in under a minute
+	@$(BIN)/pytest -m "not server and not helm"
 
 gates: $(READY) ## Format, lint, types, direction of imports
 	@$(BIN)/ruff format --check .

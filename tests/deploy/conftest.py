@@ -12,6 +12,11 @@ from worker import errors
 HELM = pytest.StashKey[Path | errors.ToolError]()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "chart" in getattr(item, "fixturenames", ()):
+        item.add_marker("helm")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A build takes minutes, a test has a time limit."""
     is_needed = any("chart" in getattr(item, "fixturenames", ()) for item in session.items)

@@ -26,11 +26,12 @@ NEWEST_KUBERNETES = "1.37.0"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Helm and our chart. Values are laid over MINIMAL."""
+    """Helm and our chart. Values are laid over MINIMAL, and rendered once."""
 
     binary: Path
     folder: Path
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    seen: dict[str, helm.Rendered] = field(default_factory=dict)
 
     def render(
         self,
@@ -57,10 +58,12 @@ class Chart:
         kubernetes: str = NEWEST_KUBERNETES,
         chart: Path = helm.CHART,
     ) -> helm.Rendered:
-        file = self.values_file(values)
-        return helm.template(
-            self.binary, "--values", str(file), "--kube-version", kubernetes, chart=chart
-        )
+        key = json.dumps([values, kubernetes, str(chart)])
+        if key not in self.seen:
+            file = self.values_file(values)
+            arguments = ("--values", str(file), "--kube-version", kubernetes)
+            self.seen[key] = helm.template(self.binary, *arguments, chart=chart)
+        return self.seen[key]
 
     def refusal(self, values: Values | None = None, *, exactly: bool = False) -> str:
         """What Helm says to values that it does not take; `exactly` leaves MINIMAL out."""

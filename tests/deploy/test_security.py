@@ -152,7 +152,7 @@ def test_the_caller_of_helm_test_is_under_the_policy_and_outside_the_fleet(chart
 
 
 def test_an_agents_file_is_mounted_so_that_it_cannot_change_under_a_call(chart: Chart) -> None:
-    content = 'print("{{ not a template }}")\n'
+    content = '\n   # indented first\nprint("{{ not a template }}")\n'
     found = chart.render({"agent": {"file": "a.py", "files": {"a.py": content, "b.md": "b"}}})
     (files,) = [o["data"] for o in found if o["metadata"]["name"] == "voices-voicefleet-agent"]
     assert files == {"a.py": content, "b.md": "b\n"}
