@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test unit check gates bench compare lock clean
+.PHONY: help demo stop test unit check gates bench compare chart manifests chart-scan lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -20,8 +20,8 @@ stop: $(READY) ## End what `make demo KEEP=1` left up
 test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest
 
-unit: $(READY) ## The tests that need no server, in under a minute
-	@$(BIN)/pytest -m "not server"
+unit: $(READY) ## The tests that need no server and no Helm, in under a minute
+	@$(BIN)/pytest -m "not server and not helm"
 
 gates: $(READY) ## Format, lint, types, direction of imports
 	@$(BIN)/ruff format --check .
@@ -36,6 +36,16 @@ bench: $(READY) ## Ten calls one after the other, and where the time goes
 
 compare: $(READY) ## The same drills against LiveKit's own worker and ours (a quarter of an hour)
 	@$(BIN)/python -m worker compare $(if $(WRITE),--write $(WRITE))
+
+# What follows from the chart: schema, tables, manifests, golden renders. See deploy/README.md.
+chart: $(READY)
+	@$(BIN)/python -m deploy.generate
+
+manifests: $(READY)
+	@$(BIN)/python -m deploy.generate manifests
+
+chart-scan: $(READY)
+	@$(BIN)/python -m deploy.scan
 
 # In CONTRIBUTING.md: the help has room for ten.
 lock: $(UV) # Resolve requirements.lock anew from pyproject.toml

@@ -5,24 +5,16 @@ build by Go, a container engine.
 """
 
 import asyncio
-import contextlib
-import os
 import shutil
-import signal
-import tempfile
-import time
-from asyncio.subprocess import PIPE, Process
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 from worker import errors
+from worker.lab import go_program
+from worker.lab.go_program import GoProgram
 
 VERSION = "1.13.5"
-MODULE = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 IMAGE = f"docker.io/livekit/livekit-server:v{VERSION}"
-BUILT = f"livekit-server-{VERSION}"
 ENGINES = ("docker", "podman")
 ENGINE_ANSWERS_WITHIN_SECONDS = 10.0
 
@@ -37,26 +29,28 @@ FIX = (
     " (https://go.dev/dl, it is then built once) or Docker or Podman (its image is then used)"
 )
 
+PROGRAM = GoProgram(
+    name="livekit-server",
+    version=VERSION,
+    package="github.com/livekit/livekit-server/cmd/server",
+    named_by="LIVEKIT_SERVER_BIN",
+    build_time="about four minutes",
+    fix=FIX,
+)
+BUILT = PROGRAM.built
+
 
 def default_cache() -> Path:
     """Where a built livekit-server is kept between runs, unless the settings say otherwise."""
-    return Path.home() / ".cache" / "voicefleet"
+    return go_program.default_cache()
 
 
 def find(*, binary: Path | None, cache: Path, search_path: str | None = None) -> Path | None:
     """A livekit-server that is already here. `search_path` stands in for PATH.
 
-    One that is named or on PATH is taken as it is, whatever its version.
-
     :raises ToolError: if `binary` is named but is not a program.
     """
-    if binary is not None:
-        if not _is_program(binary):
-            raise errors.ToolError(f"LIVEKIT_SERVER_BIN={binary} is not a program", fix=FIX)
-        return binary.absolute()
-    if on_path := shutil.which("livekit-server", path=search_path):
-        return Path(on_path).absolute()
-    return built if _is_program(built := cache / BUILT) else None
+    return go_program.find(PROGRAM, binary=binary, cache=cache, search_path=search_path)
 
 
 async def obtain(
@@ -79,7 +73,9 @@ async def obtain(
     failures = []
     if go := shutil.which("go", path=search_path):
         try:
-            return await _build(go, cache, progress, progress_every_seconds)
+            return await go_program.build(
+                PROGRAM, go, cache, progress, progress_every_seconds=progress_every_seconds
+            )
         except errors.ToolError as error:
             progress(error.problem)
             failures.append(error.problem)
@@ -89,72 +85,6 @@ async def obtain(
         failures.append(f"{engine} does not answer")
     reasons = "; ".join(failures) or "neither Go nor a container engine is on PATH"
     raise errors.ToolError(f"there is no livekit-server and none can be made: {reasons}", fix=FIX)
-
-
-@dataclass(slots=True)
-class _Build:
-    """What `go install -v` has said so far."""
-
-    modules_fetched: int = 0
-    packages_compiled: int = 0
-    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=5))
-
-    def hear(self, line: str) -> None:
-        self.last_lines.append(line)
-        if line.startswith("go: downloading"):
-            self.modules_fetched += 1
-        elif not line.startswith("go: "):
-            self.packages_compiled += 1
-
-    def describe(self) -> str:
-        done = f"{self.modules_fetched} modules fetched, {self.packages_compiled} packages compiled"
-        return f"{done}, now {self.last_lines[-1]}" if self.last_lines else done
-
-
-async def _build(
-    go: str, cache: Path, progress: Callable[[str], None], progress_every_seconds: float
-) -> Path:
-    """Build in a folder of our own, then rename: a build that is cut short leaves nothing."""
-    progress(f"building livekit-server {VERSION} once with {go}: about four minutes")
-    build, started_at = _Build(), time.monotonic()
-    with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
-        process = await asyncio.create_subprocess_exec(
-            *("env", f"GOBIN={folder}", go, "install", "-v", MODULE),
-            cwd=folder,
-            stderr=PIPE,
-            start_new_session=True,
-        )
-        async with _ended_with_us(process), asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(_listen(process, build), name="go-install-output")
-            while not (await asyncio.wait({listening}, timeout=progress_every_seconds))[0]:
-                elapsed_seconds = round(time.monotonic() - started_at)
-                progress(f"building livekit-server: {elapsed_seconds} s, {build.describe()}")
-        made = Path(folder) / "server"
-        if process.returncode != 0 or not _is_program(made):
-            said = " / ".join(build.last_lines)
-            raise errors.ToolError(f"go install {MODULE} failed: {said}", fix=FIX)
-        made.replace(cache / BUILT)
-    progress(f"livekit-server {VERSION} built in {round(time.monotonic() - started_at)} s")
-    return cache / BUILT
-
-
-async def _listen(process: Process, build: _Build) -> None:
-    assert process.stderr is not None
-    async for line in process.stderr:
-        build.hear(line.decode(errors="replace").strip())
-    await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def _ended_with_us(process: Process) -> AsyncIterator[None]:
-    """Go starts compilers of its own: they all end when we are cancelled."""
-    try:
-        yield
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
 
 
 async def _answers(engine: str) -> bool:
@@ -175,7 +105,3 @@ def _container_script(engine: str, cache: Path) -> Path:
     script.write_text(CONTAINER_SCRIPT.format(engine=engine, image=IMAGE), encoding="utf-8")
     script.chmod(0o755)
     return script
-
-
-def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)

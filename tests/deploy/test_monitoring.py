@@ -1,0 +1,83 @@
+"""Whatever lies in the chart's files/ becomes an object: alerts, rules and dashboards of ops/."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.generate import helm
+from tests.deploy.rendering import Chart, Values, one
+
+ALERTS = {
+    "groups": [
+        {
+            "name": "voicefleet.alerts",
+            "rules": [
+                {
+                    "alert": "NoFreeSlots",
+                    "expr": 'voicefleet:slots_free:sum < 1 and voicefleet_phase{phase="ready"} > 0',
+                    "for": "1m",
+                    "annotations": {"summary": "{{ $labels.fleet }} has {{ $value }} slots."},
+                }
+            ],
+        }
+    ]
+}
+ON: Values = {"monitoring": {"alerts": {"enabled": True}, "dashboards": {"enabled": True}}}
+
+
+@pytest.fixture
+def with_files(tmp_path: Path) -> Path:
+    copy = shutil.copytree(helm.CHART, tmp_path / "chart")
+    for name in ("alerts", "dashboards"):
+        shutil.rmtree(copy / "files" / name, ignore_errors=True)
+        (copy / "files" / name).mkdir()
+    (copy / "files" / "alerts" / "fleet.yaml").write_text(yaml.safe_dump(ALERTS))
+    board = json.dumps({"title": "Calls", "templating": "{{ fleet }}"})
+    (copy / "files" / "dashboards" / "calls.json").write_text(board)
+    return copy
+
+
+def test_an_alert_of_ops_watches_its_own_release_and_keeps_its_words(
+    chart: Chart, with_files: Path
+) -> None:
+    rule = one(chart.render(ON, chart=with_files), "PrometheusRule")
+    (alert,) = rule["spec"]["groups"][0]["rules"]
+    fleet = 'namespace="talk",fleet="voices"'
+    assert alert["expr"] == (
+        f"voicefleet:slots_free:sum{{{fleet}}} < 1"
+        f' and voicefleet_phase{{{fleet},phase="ready"}} > 0'
+    )
+    assert alert["annotations"]["summary"] == "{{ $labels.fleet }} has {{ $value }} slots."
+
+
+def test_a_dashboard_of_ops_is_found_by_grafana_and_is_not_a_template(
+    chart: Chart, with_files: Path
+) -> None:
+    given = {"monitoring": {**ON["monitoring"], "dashboards": {"enabled": True, "folder": "Voice"}}}
+    found = chart.render(given, chart=with_files)
+    (board,) = [o for o in found if o["metadata"]["name"] == "voices-voicefleet-calls"]
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert board["metadata"]["annotations"]["grafana_folder"] == "Voice"
+    assert json.loads(board["data"]["calls.json"])["templating"] == "{{ fleet }}"
+
+
+def test_grafanas_label_may_have_another_name(chart: Chart, with_files: Path) -> None:
+    given = {"monitoring": {"dashboards": {"enabled": True, "label": "my_boards"}}}
+    found = chart.render(given, chart=with_files)
+    (board,) = [o for o in found if o["metadata"]["name"] == "voices-voicefleet-calls"]
+    assert board["metadata"]["labels"]["my_boards"] == "1"
+
+
+def test_without_files_there_are_no_empty_objects(chart: Chart, with_files: Path) -> None:
+    shutil.rmtree(with_files / "files")
+    assert all(o["kind"] != "PrometheusRule" for o in chart.render(ON, chart=with_files))
+
+
+def test_a_pod_is_scraped_to_the_end_of_its_drain(chart: Chart) -> None:
+    """A ServiceMonitor follows endpoints, which a pod leaves the moment its drain begins."""
+    found = chart.render({"monitoring": {"podMonitor": {"enabled": True}}})
+    assert one(found, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["path"] == "/metrics"
+    assert not {"ServiceMonitor", "Service"} & {o["kind"] for o in found}
