@@ -54,11 +54,11 @@ CASES = [
     Case("agent.files", {"a.py": "x"}, f"{SETTING}WORKER_AGENT", "/agent/a.py", FILES),
     Case("agent.configMap.name", "mine", f"{POD}/volumes/1/configMap/name", "mine", MAP),
     Case("agent.configMap.keys", ["a.py", "b.md"], f"{WORKER}/volumeMounts/2/subPath", "b.md", MAP),
-    Case("secrets.existingSecret", "mine", f"{WORKER}/env/2/valueFrom/secretKeyRef/name", "mine"),
+    Case("secrets.existingSecret", "mine", f"{WORKER}/env/3/valueFrom/secretKeyRef/name", "mine"),
     Case(
         "secrets.keys",
         {"LIVEKIT_API_KEY": "api-key"},
-        f"{WORKER}/env/2/valueFrom/secretKeyRef/key",
+        f"{WORKER}/env/3/valueFrom/secretKeyRef/key",
         "api-key",
     ),
     Case(
@@ -105,7 +105,7 @@ CASES = [
     Case(
         "extraEnv",
         [{"name": "SHOP", "value": "7"}],
-        f"{WORKER}/env/10",
+        f"{WORKER}/env/11",
         {"name": "SHOP", "value": "7"},
     ),
     Case("slots", 4, f"{SETTING}WORKER_SLOTS", "4"),
@@ -292,7 +292,7 @@ CASES = [
     Case(
         "telemetry.attributes",
         {"tier": "gold"},
-        f"{WORKER}/env/3/value",
+        f"{WORKER}/env/4/value",
         "k8s.namespace.name=talk,k8s.pod.name=$(POD_NAME),k8s.deployment.name=voices-voicefleet,tier=gold",
         OTLP,
     ),
