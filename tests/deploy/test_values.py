@@ -54,11 +54,11 @@ CASES = [
     Case("agent.files", {"a.py": "x"}, f"{SETTING}WORKER_AGENT", "/agent/a.py", FILES),
     Case("agent.configMap.name", "mine", f"{POD}/volumes/1/configMap/name", "mine", MAP),
     Case("agent.configMap.keys", ["a.py", "b.md"], f"{WORKER}/volumeMounts/2/subPath", "b.md", MAP),
-    Case("secrets.existingSecret", "mine", f"{WORKER}/env/2/valueFrom/secretKeyRef/name", "mine"),
+    Case("secrets.existingSecret", "mine", f"{WORKER}/env/3/valueFrom/secretKeyRef/name", "mine"),
     Case(
         "secrets.keys",
         {"LIVEKIT_API_KEY": "api-key"},
-        f"{WORKER}/env/2/valueFrom/secretKeyRef/key",
+        f"{WORKER}/env/3/valueFrom/secretKeyRef/key",
         "api-key",
     ),
     Case(
@@ -105,7 +105,7 @@ CASES = [
     Case(
         "extraEnv",
         [{"name": "SHOP", "value": "7"}],
-        f"{WORKER}/env/10",
+        f"{WORKER}/env/11",
         {"name": "SHOP", "value": "7"},
     ),
     Case("slots", 4, f"{SETTING}WORKER_SLOTS", "4"),
@@ -129,10 +129,7 @@ CASES = [
     Case("memory.plannedPercent", 80, f"{SETTING}WORKER_CALL_MEMORY_LIMIT_BYTES", "341416345"),
     Case("memory.warnPercent", 50, f"{SETTING}WORKER_CALL_MEMORY_WARN_BYTES", "197551718"),
     Case("drain.timeoutSeconds", 600, f"{SETTING}WORKER_DRAIN_TIMEOUT_SECONDS", "600"),
-    Case("drain.farewellSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 4005),
-    Case("drain.closeSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3950),
-    Case("drain.hooksSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3725),
-    Case("drain.exitSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3995),
+    Case("drain.hooksSeconds", 60, f"{POD}/terminationGracePeriodSeconds", 3785),
     Case("drain.gracePeriodSeconds", 7200, f"{SETTING}WORKER_GRACE_PERIOD_SECONDS", "7200"),
     Case("rollout.maxSurge", 3, "Deployment/spec/strategy/rollingUpdate/maxSurge", 3),
     Case(
@@ -292,7 +289,7 @@ CASES = [
     Case(
         "telemetry.attributes",
         {"tier": "gold"},
-        f"{WORKER}/env/3/value",
+        f"{WORKER}/env/4/value",
         "k8s.namespace.name=talk,k8s.pod.name=$(POD_NAME),k8s.deployment.name=voices-voicefleet,tier=gold",
         OTLP,
     ),

@@ -15,10 +15,11 @@ LIVEKIT_URL: livekit.url
 WORKER_AGENT: agent.file
 WORKER_AGENT_NAME: agent.name
 WORKER_SLOTS: slots
-WORKER_CPU_REQUEST: resources.requests.cpu
 WORKER_CPU_REQUEST_MILLICORES: resources.requests.cpu
 WORKER_DRAIN_TIMEOUT_SECONDS: drain.timeoutSeconds
+WORKER_SESSION_END_TIMEOUT_SECONDS: drain.hooksSeconds
 WORKER_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
+WORKER_MEMORY_LIMIT_BYTES: resources.limits.memory
 WORKER_CALL_MEMORY_LIMIT_BYTES: memory and resources.limits.memory
 WORKER_CALL_MEMORY_WARN_BYTES: memory.warnPercent
 WORKER_HTTP_HOST: http.host
@@ -45,6 +46,7 @@ WORKER_AGENT_NAME: {{ . | quote }}
 WORKER_SLOTS: {{ int64 .Values.slots | quote }}
 # Together at most the grace period: {{ include "voicefleet.drainSum" . }}.
 WORKER_DRAIN_TIMEOUT_SECONDS: {{ int64 .Values.drain.timeoutSeconds | quote }}
+WORKER_SESSION_END_TIMEOUT_SECONDS: {{ int64 .Values.drain.hooksSeconds | quote }}
 WORKER_GRACE_PERIOD_SECONDS: {{ include "voicefleet.gracePeriodSeconds" . | quote }}
 # ({{ .Values.resources.limits.memory }} × {{ .Values.memory.plannedPercent }} % - {{ .Values.memory.podMiB }} MiB) / {{ int64 .Values.slots }} slots, and {{ .Values.memory.warnPercent }} % of it.
 WORKER_CALL_MEMORY_LIMIT_BYTES: {{ include "voicefleet.callBytes" . | quote }}
@@ -106,6 +108,13 @@ OTEL_SERVICE_NAME: {{ include "voicefleet.fullname" $ | quote }}
       containerName: worker
       resource: requests.cpu
       divisor: 1m
+# What the calls' limits are checked against, at the start.
+- name: WORKER_MEMORY_LIMIT_BYTES
+  valueFrom:
+    resourceFieldRef:
+      containerName: worker
+      resource: limits.memory
+      divisor: "1"
 # LiveKit's thread pools: without a CPU limit they would count the node's CPUs.
 - name: NUM_CPUS
   valueFrom:
