@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
     "a collector without a scheme": (
         {"telemetry": {"endpoint": "otel:4317"}},
         'telemetry.endpoint is "otel:4317", which is no address',
-        "http://collector.namespace.svc:4317",
+        "http://collector.namespace.svc:4318",
     ),
     "a collector in one's own network": (
         {"telemetry": {"endpoint": "http://10.1.1.1:4317"}},
@@ -169,6 +169,11 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         {"rollout": {"maxSurge": "0%"}},
         "no pod could ever be replaced",
         "rollout.maxSurge=1",
+    ),
+    "reports where nothing can be written": (
+        {"settings": {"WORKER_REPORT_DIR": "/reports"}},
+        "settings.WORKER_REPORT_DIR is /reports, and the root file system is read-only",
+        "extraVolumeMounts",
     ),
     "no pods": ({"scale": {"min": 0}}, "scale.min is 0", "--set scale.min=2"),
     "fewer at most than at least": (

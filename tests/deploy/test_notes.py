@@ -73,6 +73,10 @@ RISKS: dict[str, tuple[Values, str]] = {
         {"probes": {"startup": {"failureThreshold": 3}}},
         "probes.startup gives up after 15 s, and a start waits for LiveKit up to 120 s",
     ),
+    "the other protocol's port": (
+        {"telemetry": {"endpoint": "http://otel.monitoring.svc:4317"}},
+        "port 4317, which is gRPC's",
+    ),
     "no eviction": ({"eviction": {"safe": "Never"}}, "until you delete the pods yourself"),
     "no budget": ({"podDisruptionBudget": {"enabled": False}}, "may drain all pods at once"),
     "one pod": ({"scale": {"min": 1}}, "nobody answers until the next one is ready"),

@@ -129,10 +129,7 @@ CASES = [
     Case("memory.plannedPercent", 80, f"{SETTING}WORKER_CALL_MEMORY_LIMIT_BYTES", "341416345"),
     Case("memory.warnPercent", 50, f"{SETTING}WORKER_CALL_MEMORY_WARN_BYTES", "197551718"),
     Case("drain.timeoutSeconds", 600, f"{SETTING}WORKER_DRAIN_TIMEOUT_SECONDS", "600"),
-    Case("drain.farewellSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 4005),
-    Case("drain.closeSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3950),
-    Case("drain.hooksSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3725),
-    Case("drain.exitSeconds", 0, f"{POD}/terminationGracePeriodSeconds", 3995),
+    Case("drain.hooksSeconds", 60, f"{POD}/terminationGracePeriodSeconds", 3785),
     Case("drain.gracePeriodSeconds", 7200, f"{SETTING}WORKER_GRACE_PERIOD_SECONDS", "7200"),
     Case("rollout.maxSurge", 3, "Deployment/spec/strategy/rollingUpdate/maxSurge", 3),
     Case(

@@ -1,16 +1,19 @@
 """The chart and the worker mean the same: names of settings, ports, paths and arithmetic."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from deploy.generate import helm, values, worker_settings
+from deploy.generate import golden, helm, values, worker_settings
 from tests.deploy.rendering import Chart, Values, at, merged, one, settings, worker
 from tests.deploy.test_kubernetes import EVERYTHING
 from worker import setting_groups
 from worker import settings as worker_module
 from worker.job import agent_file
 from worker.server import slots
+from worker.setting_groups import Lab, Pod
+from worker.telemetry import names
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.
 OTHERS = {"NUM_CPUS", "POD_NAME"}
@@ -25,7 +28,7 @@ def test_every_name_that_the_chart_sets_is_a_setting_of_the_worker(chart: Chart)
     without_extras = merged(EVERYTHING, {"extraEnv": []})
     names = environment(chart, merged(without_extras, {"settings": {"WORKER_STT": "openai"}}))
     own = {name for name in names if not name.startswith("OTEL_")} - OTHERS
-    assert own <= set(worker_module.declared())
+    assert own - set(worker_module.declared()) == set()
 
 
 def test_every_setting_can_be_set_and_by_one_key_alone() -> None:
@@ -35,7 +38,7 @@ def test_every_setting_can_be_set_and_by_one_key_alone() -> None:
     assert own.isdisjoint(secrets)
     in_settings = set(worker_settings.settings_schema()["properties"])
     declared = set(worker_module.declared())
-    assert declared - in_settings == {"LIVEKIT_SERVER_BIN", "PROMETHEUS_BIN"}
+    assert declared - in_settings == {str(f.validation_alias) for f in Lab.model_fields.values()}
 
 
 def test_the_charts_secrets_are_the_workers() -> None:
@@ -87,6 +90,8 @@ def test_the_worker_takes_the_settings_that_the_chart_gives_it(
 ) -> None:
     for name, value in settings(chart.render({"settings": {"WORKER_TTS": "openai:verse"}})).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORKER_MEMORY_LIMIT_BYTES", str(4 * 1024 * slots.MIB))
+    monkeypatch.setenv("WORKER_CPU_REQUEST_MILLICORES", "2000")
     loaded = worker_module.load(env_file=None)
     assert loaded.pod.slots == 8
     assert loaded.pod.http_host == "0.0.0.0"
@@ -98,13 +103,31 @@ def test_the_grace_period_covers_a_drain_and_all_that_follows_its_deadline(chart
     found = chart.render({"drain": {"timeoutSeconds": 1800}})
     grace = at(found, "Deployment/spec/template/spec/terminationGracePeriodSeconds")
     told = settings(found)
-    assert grace == 1800 + 20 + 75 + 300 + 30
+    pod = Pod(WORKER_DRAIN_TIMEOUT_SECONDS=1800)
+    assert grace == pod.longest_stop_seconds == 1800 + 20 + 300 + 105
     assert told["WORKER_GRACE_PERIOD_SECONDS"] == str(grace)
     assert told["WORKER_DRAIN_TIMEOUT_SECONDS"] == "1800"
+    assert told["WORKER_SESSION_END_TIMEOUT_SECONDS"] == "300"
     defaults = {k.name: k.default for k in values.leaves(values.read(helm.CHART / "values.yaml"))}
-    assert defaults["drain.farewellSeconds"] == setting_groups.FAREWELL_WITHIN_SECONDS
-    timeout = worker_module.declared()["WORKER_DRAIN_TIMEOUT_SECONDS"].default
-    assert defaults["drain.timeoutSeconds"] == timeout
+    assert defaults["drain.timeoutSeconds"] == Pod().drain_timeout_seconds
+    assert defaults["drain.hooksSeconds"] == Pod().session_end_timeout_seconds
+
+
+@pytest.mark.parametrize("example", sorted(golden.EXAMPLES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_worker_starts_with_the_settings_of_every_example(
+    chart: Chart, example: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: None
+) -> None:
+    found = chart.example(example)
+    for name, value in settings(found).items():
+        monkeypatch.setenv(name, value)
+    assert worker_module.load(env_file=None).pod.slots == int(settings(found)["WORKER_SLOTS"])
+
+
+def test_the_rules_ask_for_metrics_that_the_worker_has() -> None:
+    text = "".join(path.read_text() for path in (golden.ROOT / "ops" / "rules").glob("*.yaml"))
+    asked = set(re.findall(r"\bvoicefleet_\w+", text))
+    assert asked
+    assert asked <= {metric.name for metric in names.METRICS}
 
 
 def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Chart) -> None:

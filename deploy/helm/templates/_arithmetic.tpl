@@ -25,10 +25,19 @@
 {{- div (int64 .) 1048576 }}
 {{- end }}
 
+{{- /* What follows a drain's deadline, beside the hooks: worker/setting_groups.py has both. */}}
+{{- define "voicefleet.farewellSeconds" -}}
+20
+{{- end }}
+
+{{- define "voicefleet.closeSeconds" -}}
+105
+{{- end }}
+
 {{- /* Seconds from SIGTERM to the pod's own end, where every step takes its longest. */}}
 {{- define "voicefleet.drainSeconds" -}}
 {{- with .Values.drain }}
-{{- add .timeoutSeconds .farewellSeconds .closeSeconds .hooksSeconds .exitSeconds }}
+{{- add .timeoutSeconds (include "voicefleet.farewellSeconds" $) .hooksSeconds (include "voicefleet.closeSeconds" $) }}
 {{- end }}
 {{- end }}
 
@@ -38,7 +47,7 @@
 
 {{- define "voicefleet.drainSum" -}}
 {{- with .Values.drain }}
-{{- printf "%d (calls) + %d (farewell) + %d (close) + %d (hooks) + %d (exit)" (int64 .timeoutSeconds) (int64 .farewellSeconds) (int64 .closeSeconds) (int64 .hooksSeconds) (int64 .exitSeconds) }}
+{{- printf "%d (calls) + %s (farewell) + %d (hooks) + %s (close)" (int64 .timeoutSeconds) (include "voicefleet.farewellSeconds" $) (int64 .hooksSeconds) (include "voicefleet.closeSeconds" $) }}
 {{- end }}
 {{- end }}
 

@@ -80,6 +80,16 @@ at once, before anything is created. Empty where all is well. */}}
 {{- include "voicefleet.contradiction" (list (printf "settings.%s is derived by the chart" $name) (printf "set %s instead" (get $own $name))) }}
 {{- end }}
 {{- end }}
+{{- with get .Values.settings "WORKER_REPORT_DIR" }}
+{{- $directory := . }}
+{{- $writable := false }}
+{{- range prepend $.Values.extraVolumeMounts (dict "mountPath" "/tmp") }}
+{{- if or (eq $directory .mountPath) (hasPrefix (printf "%s/" .mountPath) $directory) }}{{ $writable = true }}{{ end }}
+{{- end }}
+{{- if not $writable }}
+{{- include "voicefleet.contradiction" (list (printf "settings.WORKER_REPORT_DIR is %s, and the root file system is read-only" $directory) "mount a volume there, by extraVolumes and extraVolumeMounts") }}
+{{- end }}
+{{- end }}
 {{- range .Values.extraEnv }}
 {{- if or (hasKey $own .name) (has .name $secret) (hasKey $.Values.settings .name) }}
 {{- include "voicefleet.contradiction" (list (printf "extraEnv sets %s, which the pod has already" .name) (printf "take it out, and set %s" (get $own .name | default "it in settings or secrets"))) }}
@@ -163,11 +173,11 @@ at once, before anything is created. Empty where all is well. */}}
 {{- $policy := .Values.networkPolicy }}
 {{- $endpoint := .Values.telemetry.endpoint }}
 {{- if and $endpoint (not (regexMatch "^https?://[^/:]+" $endpoint)) }}
-{{- include "voicefleet.contradiction" (list (printf "telemetry.endpoint is %q, which is no address" $endpoint) "write it as http://collector.namespace.svc:4317") }}
+{{- include "voicefleet.contradiction" (list (printf "telemetry.endpoint is %q, which is no address" $endpoint) "write it as http://collector.namespace.svc:4318") }}
 {{- else if and $endpoint $policy.enabled (not $policy.telemetry.to) (include "voicefleet.isPrivate" $endpoint) (not (include "voicefleet.isInCluster" $endpoint)) }}
 {{- include "voicefleet.contradiction" (list (printf "the collector at %s is in your own network, and networkPolicy.telemetry.to does not name it" (include "voicefleet.url.host" $endpoint)) "--set-json 'networkPolicy.telemetry.to=[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}]'") }}
 {{- end }}
-{{- range $name := list "OPENAI_BASE_URL" "WORKER_LLM_URL" "WORKER_DEEPGRAM_URL" "WORKER_CARTESIA_URL" }}
+{{- range $name := list "OPENAI_BASE_URL" "WORKER_LLM_URL" "WORKER_DEEPGRAM_URL" "WORKER_CARTESIA_URL" "WORKER_REPORT_URL" }}
 {{- $url := get $.Values.settings $name | toString }}
 {{- if and $url $policy.enabled (not $policy.extraEgress) }}
 {{- $port := include "voicefleet.url.port" (dict "url" $url "secure" "443" "plain" "80") }}

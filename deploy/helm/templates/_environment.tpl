@@ -17,8 +17,8 @@ WORKER_AGENT_NAME: agent.name
 WORKER_SLOTS: slots
 WORKER_CPU_REQUEST_MILLICORES: resources.requests.cpu
 WORKER_DRAIN_TIMEOUT_SECONDS: drain.timeoutSeconds
-WORKER_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
 WORKER_SESSION_END_TIMEOUT_SECONDS: drain.hooksSeconds
+WORKER_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
 WORKER_MEMORY_LIMIT_BYTES: resources.limits.memory
 WORKER_CALL_MEMORY_LIMIT_BYTES: memory and resources.limits.memory
 WORKER_CALL_MEMORY_WARN_BYTES: memory.warnPercent
@@ -108,6 +108,7 @@ OTEL_SERVICE_NAME: {{ include "voicefleet.fullname" $ | quote }}
       containerName: worker
       resource: requests.cpu
       divisor: 1m
+# What the calls' limits are checked against, at the start.
 - name: WORKER_MEMORY_LIMIT_BYTES
   valueFrom:
     resourceFieldRef:

@@ -17,6 +17,9 @@
 {{- if not .Values.networkPolicy.enabled }}
 ! networkPolicy.enabled is false: an agent that is talked into it may reach everything that the pod's network reaches, the cloud's metadata service too.
 {{- end }}
+{{- if and (hasSuffix ":4317" .Values.telemetry.endpoint) (ne (get .Values.settings "OTEL_EXPORTER_OTLP_PROTOCOL" | toString) "grpc") }}
+! telemetry.endpoint has port 4317, which is gRPC's, and the worker speaks HTTP: take 4318, or set settings.OTEL_EXPORTER_OTLP_PROTOCOL=grpc.
+{{- end }}
 {{- if not (include "voicefleet.agentName" .) }}
 ! agent.name is not set, and the chart cannot know the name in {{ .Values.agent.file }}: `helm test` places no call. If the file has no name either, LiveKit gives it every new room of the project.
 {{- end }}
