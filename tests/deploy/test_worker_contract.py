@@ -8,7 +8,6 @@ import pytest
 from deploy.generate import golden, helm, values, worker_settings
 from tests.deploy.rendering import Chart, Values, at, merged, one, settings, worker
 from tests.deploy.test_kubernetes import EVERYTHING
-from worker import setting_groups
 from worker import settings as worker_module
 from worker.job import agent_file
 from worker.server import slots
