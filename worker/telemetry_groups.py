@@ -89,3 +89,8 @@ class Lab(Group):
         validation_alias="PROMETHEUS_BIN",
         description="A Prometheus for the tests. Default: found on PATH.",
     )
+    otelcol_bin: Path | None = Field(
+        None,
+        validation_alias="OTELCOL_BIN",
+        description="An OpenTelemetry collector for the tests. Default: found on PATH.",
+    )
