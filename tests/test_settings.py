@@ -66,6 +66,7 @@ def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
             },
             "more than the pod's memory",
         ),
+        ({"WORKER_REPORT_URL": "reports.example/calls"}, "no address to post to"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(

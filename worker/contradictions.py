@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from worker.setting_groups import LIVEKIT_TARGET_LOAD, LiveKit, Pod, Providers
+from worker.telemetry_groups import Telemetry
 
 Violations = Iterator[tuple[str, str]]
 
@@ -67,8 +68,20 @@ def provider_contradictions(providers: Providers) -> Violations:
         )
 
 
+def telemetry_contradictions(telemetry: Telemetry) -> Violations:
+    if telemetry.report_url is None:
+        return
+    address = urlparse(telemetry.report_url)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        yield (
+            f"WORKER_REPORT_URL is {telemetry.report_url!r}, which is no address to post to",
+            "write it as http://host/path or https://host/path",
+        )
+
+
 CONTRADICTIONS: dict[str, Callable[[Any], Violations]] = {
     "livekit": livekit_contradictions,
     "pod": pod_contradictions,
     "providers": provider_contradictions,
+    "telemetry": telemetry_contradictions,
 }

@@ -20,13 +20,11 @@ from worker.setting_groups import (
     Agent,
     Call,
     Group,
-    Lab,
     LiveKit,
-    Logs,
     Pod,
     Providers,
-    Telemetry,
 )
+from worker.telemetry_groups import Lab, Logs, Telemetry
 
 # What Kubernetes adds for a Service named "worker": WORKER_SERVICE_HOST, WORKER_PORT_80_TCP, …
 KUBERNETES_SERVICE_LINK = re.compile(r"WORKER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?$")

@@ -6,8 +6,8 @@ import yaml
 
 from deploy.generate import helm
 from worker import settings
-from worker.setting_groups import Lab
 from worker.settings import Settings
+from worker.telemetry_groups import Lab
 
 # A key that is no secret by itself, but goes with one; and OpenTelemetry's own.
 SECRETS_BESIDE = ("LIVEKIT_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS")

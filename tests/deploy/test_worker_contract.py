@@ -11,7 +11,7 @@ from tests.deploy.test_kubernetes import EVERYTHING
 from worker import settings as worker_module
 from worker.job import agent_file
 from worker.server import slots
-from worker.setting_groups import Lab, Pod
+from worker.setting_groups import Pod
 from worker.telemetry import names
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.

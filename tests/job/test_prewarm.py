@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from livekit.agents import JobExecutorType, JobProcess, inference
+from livekit.agents import JobExecutorType, JobProcess, inference, llm
 
 from worker import errors
 from worker import settings as settings_module
@@ -40,6 +40,20 @@ def test_a_warm_process_has_settings_vad_and_agent_file(process: JobProcess) -> 
     assert process.userdata[session.SETTINGS] is settings
     assert isinstance(process.userdata[session.VAD], inference.VAD)
     assert process.userdata[prewarm.AGENT_FILE].agent_name == "assistant"
+
+
+async def test_a_warm_process_has_the_llm_of_its_first_session(
+    process: JobProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made in the call, its client stopped the audio for 0.3 s."""
+    for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY", "CARTESIA_API_KEY"):
+        monkeypatch.setenv(name, "key")
+    monkeypatch.setenv("WORKER_LLM", "openai/one,openai/two")
+    prewarm.load(process, settings=settings_module.load())
+    made = process.userdata[session.LLM]
+    assert isinstance(made, llm.FallbackAdapter)
+    assert session.build(process).llm is made
+    assert session.build(process).llm is not made
 
 
 def test_the_files_own_setup_runs_last_finds_our_vad_and_may_replace_it(

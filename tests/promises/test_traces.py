@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -65,11 +66,16 @@ def processes_of_calls(up: Stack) -> list[int]:
 
 
 async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join_it(
-    run_stack: RunStack,
+    run_stack: RunStack, tmp_path: Path
 ) -> None:
     """On Python 3.11 a stock worker loses the root span and the last ones, or all of them."""
+    (tmp_path / "reports").mkdir()
     async with otlp_receiver.listening() as collector:
-        telling = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WORKER_LOG_LEVEL": "DEBUG"}
+        telling = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "WORKER_LOG_LEVEL": "DEBUG",
+            "WORKER_REPORT_DIR": str(tmp_path / "reports"),
+        }
         async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
             done = await caller.place_call(replace(plan(up), conversation=SHORT))
             assert timeline.verdict(done) is None
@@ -101,11 +107,23 @@ async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join
     assert after["turn_seconds_sum", "heard"] <= sum(gaps)
     assert after["calls_total", root.attributes["voicefleet.cause"], "completed"] == 1
 
+    # Its report says the same, in a file and in the log.
+    (path,) = (tmp_path / "reports").iterdir()
+    report = json.loads(path.read_text())
+    assert path.name == f"{root.attributes['job_id']}.json"
+    assert [report] == [r["report"] for r in logged if r["message"] == "call report"]
+    assert (report["outcome"], report["trace_id"]) == ("completed", root.trace_id)
+    assert report["join_seconds"] == pytest.approx(root.attributes["voicefleet.join_seconds"], 0.01)
+    assert report["turns"]["count"] == len(done.turns) - 1
+    assert {leg["count"] for leg in report["turns"]["legs"].values()} == {len(done.turns) - 1}
+    used = {(one["kind"], one["provider"]) for one in report["usage"]}
+    assert {kind for kind, _ in used} == {"stt", "llm", "tts"}
+
     # The logs of its process carry the trace, and of what was said there is nothing anywhere.
     its_own = [record for record in logged if record.get("job_id") == root.attributes["job_id"]]
     assert {record["trace_id"] for record in its_own} == {root.trace_id}
     assert any(record.get("span_id") in known for record in its_own)
-    everything = b"".join(collector.bodies) + json.dumps(logged).encode()
+    everything = b"".join(collector.bodies) + json.dumps([logged, report]).encode()
     for private in (b"Saturday", b"library", b"caller-", done.room.encode()):
         assert private not in everything, private
 
@@ -116,7 +134,11 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
     """What the process ended a second before is with the pod, and the pod is patient."""
     async with otlp_receiver.listening() as collector:
         collector.health = Health.UNAVAILABLE
-        telling = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WORKER_LOG_LEVEL": "DEBUG"}
+        telling = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "WORKER_LOG_LEVEL": "DEBUG",
+            "WORKER_ALLOW_PII": "true",
+        }
         async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
             has_answered = asyncio.Event()
             calling = asyncio.create_task(call_when(up, EventKind.AGENT_SPEAKS, has_answered))
@@ -127,6 +149,7 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
             os.kill(process, signal.SIGKILL)
             await asyncio.sleep(1.0)
             after = await counted(up)
+            logged = records(up)
             collector.health = Health.WELL
             root = await collector.wait_for(is_call, within_seconds=30)
             calling.cancel()
@@ -137,15 +160,25 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
     assert root.attributes["voicefleet.cause"] == "crashed"
     assert root.is_error
     assert root.ended_at == pytest.approx(killed_at, abs=1.0)
+    (report,) = (record["report"] for record in logged if record["message"] == "call report")
+    assert (report["outcome"], report["cause"]) == ("failed", "crashed")
+    assert report["turns"]["count"] >= 1
+    assert {"by": "caller", "text": ASSISTANT.exchanges[0].caller} in report["pii.history"]
     trace = collector.trace(root.trace_id)
     assert {"user_turn", "function_tool", "llm_node"} <= {span.name for span in trace}
     assert "job_entrypoint" not in {span.name for span in trace}
 
 
-async def test_a_collector_that_hangs_delays_no_call_and_no_exit(run_stack: RunStack) -> None:
-    async with otlp_receiver.listening() as collector:
-        collector.health = Health.HANGING
-        telling = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+@pytest.mark.parametrize("health", [Health.HANGING, Health.UNAVAILABLE, Health.GONE])
+async def test_a_collector_that_is_ill_delays_no_call_and_no_exit(
+    run_stack: RunStack, health: Health
+) -> None:
+    """So for whoever receives the reports, which is the same here: it is ill in the same way."""
+    async with otlp_receiver.listening(health=health) as collector:
+        telling = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "WORKER_REPORT_URL": f"{collector.url}/v1/traces",
+        }
         async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
             worker = worker_of(up)
             greeted = caller.plan_from_lines([], [], greeting=ASSISTANT.greeting)
@@ -154,11 +187,14 @@ async def test_a_collector_that_hangs_delays_no_call_and_no_exit(run_stack: RunS
             await wait_until(lambda: is_over(up), because="the call is over")
             assert time.monotonic() - hung_up < 5.0
             assert done.agent_joined_seconds < 3.0
-            assert collector.requests > 0
+            assert collector.requests > 0 or health is Health.GONE
             told = time.monotonic()
             os.kill(worker.pid, signal.SIGTERM)
             assert await exit_code_of(worker) == ExitCode.OK
             assert time.monotonic() - told < 8.0
+            # Nothing is lost in silence.
+            (left,) = (r for r in records(up) if r["message"] == "call report not delivered")
+            assert left["report"]["outcome"] == "completed"
 
 
 def is_over(up: Stack) -> bool:

@@ -17,6 +17,7 @@ from worker.server import reach as livekit_reach
 from worker.server.run import port_taken
 from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
+from worker.telemetry import report_places
 
 Check = tuple[str, Callable[[], str | None]]
 
@@ -42,6 +43,8 @@ def steps(settings: Settings) -> Iterator[Check]:
     """What is checked, in the order of a start."""
     yield "agent file", partial(_agent_file, settings)
     yield "endpoints", partial(_port, settings)
+    if (folder := settings.telemetry.report_dir) is not None:
+        yield "call reports", partial(report_places.require_directory, folder)
     for name, loader in model_files.checks(settings.providers):
         yield name, partial(model_files.load, name, loader)
     yield "LiveKit", partial(_livekit, settings)

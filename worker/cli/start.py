@@ -14,7 +14,7 @@ from worker.providers import keys, model_files
 from worker.server import run, wiring
 from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
-from worker.telemetry import logs
+from worker.telemetry import logs, report_places
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     # even hear a SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _leave)
     settings.require(*LIVEKIT_ACCESS)
+    report_places.require_directory(settings.telemetry.report_dir)
     settings_module.lend_to_opentelemetry()
     allow_pii = settings.telemetry.allow_pii
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())

@@ -11,8 +11,9 @@ import signal
 from importlib import import_module
 
 # Imported on first use, inside the first call, where each would stop that call's audio for a tenth
-# of a second: every plugin, and what the OpenAI client needs to open its first connection.
-MODULES = ("worker.providers.session", "anyio._backends._asyncio")
+# of a second: every plugin, what the OpenAI client needs to open its first connection, and what
+# LiveKit aligns captions with speech by.
+MODULES = ("worker.providers.session", "anyio._backends._asyncio", "numpy.fft")
 
 # A SIGTERM to the whole process group (systemd, `timeout`, a shell) is for the parent alone.
 # LiveKit's jobs mean to ignore it, but under the forkserver they do not (livekit-agents 1.8.9,
@@ -30,3 +31,8 @@ with contextlib.suppress(Exception):
     shared_models.vad(_settings.providers)
     if _settings.agent.is_preloaded:
         agent_file.load(_settings.agent.file)
+
+with contextlib.suppress(Exception):
+    from worker.job import rehearsal
+
+    rehearsal.rehearse()

@@ -24,9 +24,12 @@ PROTOBUF = "application/x-protobuf"
 
 
 class Health(StrEnum):
+    """HANGING takes a request and never answers, UNAVAILABLE answers 503, GONE does not listen."""
+
     WELL = "well"
     HANGING = "hanging"
     UNAVAILABLE = "unavailable"
+    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,11 @@ class OtlpReceiver:
 
 @asynccontextmanager
 async def listening(
-    receiver: OtlpReceiver | None = None, port: int = 0
+    receiver: OtlpReceiver | None = None, port: int = 0, health: Health = Health.WELL
 ) -> AsyncIterator[OtlpReceiver]:
     """Receive while the block lasts; with a receiver of before and its port, it is back again."""
     receiver = receiver or OtlpReceiver()
+    receiver.health = health
     app = web.Application(client_max_size=LARGEST_BODY_BYTES)
     app.router.add_post("/v1/traces", receiver.take)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -111,6 +115,8 @@ async def listening(
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
         receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        if health is Health.GONE:
+            await runner.cleanup()
         yield receiver
     finally:
         await runner.cleanup()

@@ -10,9 +10,9 @@ from worker.server.pod_telemetry import PodTelemetry, Sources
 from worker.server.processes import Processes
 from worker.server.reconnect import Reconnect
 from worker.server.state import PodState
-from worker.setting_groups import Telemetry
-from worker.telemetry import pod_traces
+from worker.telemetry import pod_traces, reports
 from worker.telemetry.gauges import PodInfo, PodReading
+from worker.telemetry_groups import Telemetry
 
 
 def telemetry(
@@ -32,7 +32,7 @@ def telemetry(
     running = lambda: server.active_jobs if state.is_serving else []  # noqa: E731
     info = PodInfo(version("voicefleet"), agent_name, version("livekit-agents"))
     sources = Sources(running, reading, processes.pids, time.time)
-    return PodTelemetry(info, sources, pod_traces.begin(settings))
+    return PodTelemetry(info, sources, pod_traces.begin(settings), reports.begin(settings))
 
 
 def _reading(

@@ -1,5 +1,5 @@
-"""What the pod shows of its calls: each fact is counted, each call has its span, and what the pod
-is at the moment can be scraped.
+"""What the pod shows of its calls: each fact is counted, each call has its span and its report, and
+what the pod is at the moment can be scraped.
 """
 
 import asyncio
@@ -14,12 +14,15 @@ from livekit.agents.job import RunningJobInfo
 
 from worker.server import stalls
 from worker.server.process import CallOver
+from worker.telemetry.call_account import CallAccount
+from worker.telemetry.call_record import CallRecord
 from worker.telemetry.events import OUTCOMES, CallStarted, Cause, Fact
 from worker.telemetry.facts import Joined, Spans
 from worker.telemetry.gauges import PodInfo, PodReading
 from worker.telemetry.harmless import harmless
 from worker.telemetry.metrics import PodMetrics
-from worker.telemetry.pod_traces import CallRecord, PodTraces
+from worker.telemetry.pod_traces import PodTraces
+from worker.telemetry.reports import Reports
 from worker.telemetry.span_wire import MalformedSpansError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ class KnownCall:
     offered_at: float
     accepted_at: float | None
     launched_at: float | None
+    account: CallAccount
     joined_seconds: float | None = None
 
 
@@ -52,8 +56,11 @@ class Sources:
 class PodTelemetry:
     """Belongs to the parent's event loop. Whatever goes wrong in here is logged, not raised."""
 
-    def __init__(self, info: PodInfo, sources: Sources, traces: PodTraces | None) -> None:
-        self._info, self._sources, self._traces = info, sources, traces
+    def __init__(
+        self, info: PodInfo, sources: Sources, traces: PodTraces | None, reports: Reports
+    ) -> None:
+        self._info, self._sources = info, sources
+        self._traces, self._reports = traces, reports
         self._calls: dict[str, KnownCall] = {}
         self._memory: dict[int, int] = {}
         self.metrics = PodMetrics(self._reading, info)
@@ -68,6 +75,8 @@ class PodTelemetry:
                     self._calls[job_id].joined_seconds = fact.seconds
                 case Spans():
                     self._send(fact)
+            if job_id in self._calls:
+                self._calls[job_id].account.add(fact)
             self.metrics.observe(fact)
 
     def call_over(self, over: CallOver) -> None:
@@ -75,8 +84,12 @@ class PodTelemetry:
         with harmless():
             self.metrics.call_ended(OUTCOMES[over.cause], over.cause, over.seconds)
             known = self._calls.pop(over.job_id, None)
-            if known is not None and self._traces is not None:
-                self._traces.call_ended(self._record(over.job_id, over.cause, known))
+            if known is None:
+                return
+            record = self._record(over.job_id, over.cause, known)
+            if self._traces is not None:
+                self._traces.call_ended(record)
+            self._reports.call_ended(record, over.seconds, known.account)
 
     def refused(self, request: JobRequest, cause: Cause) -> None:
         """An offered call is not taken."""
@@ -106,15 +119,17 @@ class PodTelemetry:
 
     @asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
-        """Watch over this loop while the context lasts, and then send the last spans."""
+        """Watch over this loop while the context lasts, then send the last spans and reports."""
         stalled = stalls.watch(self.metrics.pod_stalled)
         watching = asyncio.create_task(stalled, name="watch for stalls")
         try:
             yield
         finally:
             watching.cancel()
+            closing = [self._reports.close]
             if self._traces is not None:
-                await asyncio.to_thread(self._traces.close)
+                closing.append(self._traces.close)
+            await asyncio.gather(*(asyncio.to_thread(close) for close in closing))
 
     def _begin(self, job_id: str) -> None:
         info = next((r for r in self._sources.running() if r.job.id == job_id), None)
@@ -126,6 +141,7 @@ class PodTelemetry:
             offered_at=(info.received_at if info else 0) or now,
             accepted_at=(info.accepted_at if info else 0) or None,
             launched_at=(info.launched_at if info else 0) or None,
+            account=self._reports.account(),
         )
 
     def _record(self, job_id: str, cause: Cause, known: KnownCall) -> CallRecord:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from worker.telemetry.message import LONGEST_LINE_BYTES, Count, Identifier, Message, Seconds
+from worker.telemetry.message import LONGEST_LINE_BYTES, Count, Identifier, Message, Seconds, Text
 
 # Base64, and room in the line for the JSON around it.
 SpanData = Annotated[str, Field(max_length=LONGEST_LINE_BYTES - 256)]
@@ -75,6 +75,18 @@ class Stalled(Message):
     seconds: Seconds
 
 
+class Said(Message):
+    """A line of the conversation, or what a tool was asked and answered; told only where
+    WORKER_ALLOW_PII lets it be. `name` is the tool's.
+    """
+
+    type: Literal["said"] = "said"
+    by: Literal["caller", "agent", "tool"]
+    text: Text
+    name: Identifier = ""
+    was_interrupted: bool = False
+
+
 class Spans(Message):
     """Ended spans for the pod to export, as `worker.telemetry.span_wire` writes them."""
 
@@ -82,4 +94,6 @@ class Spans(Message):
     data: SpanData
 
 
-CallFact = Joined | TurnTaken | Interrupted | Usage | ProviderError | Fallback | Stalled | Spans
+CallFact = (
+    Joined | TurnTaken | Interrupted | Usage | ProviderError | Fallback | Stalled | Said | Spans
+)

@@ -18,7 +18,6 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from worker.setting_groups import Telemetry
 from worker.telemetry import call_ids, span_wire
 from worker.telemetry.facts import CallFact, Spans
 from worker.telemetry.harmless import harmless
@@ -28,6 +27,7 @@ from worker.telemetry.resources import resource
 from worker.telemetry.sampling import RecordAll, is_sampled
 from worker.telemetry.session_facts import SessionFacts
 from worker.telemetry.turn_facts import TurnFacts
+from worker.telemetry_groups import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def set_up(settings: Telemetry, tell: Tell) -> None:
         exporter = ToThePod(tell, allow_pii=settings.allow_pii)
         sending = BatchSpanProcessor(exporter, QUEUE, SEND_EVERY_MILLISECONDS, LARGEST_BATCH)
         provider.add_span_processor(sending)
-    provider.add_span_processor(Watching((TurnFacts(tell), SessionFacts(tell)), sending))
+    watchers = (TurnFacts(tell), SessionFacts(tell, tells_history=settings.allow_pii))
+    provider.add_span_processor(Watching(watchers, sending))
     # Metadata that is not empty has LiveKit put room and job id on every span.
     metadata: dict[str, Any] = {SpanAttribute.VERSION.value: version("voicefleet")}
     telemetry.set_tracer_provider(provider, metadata=metadata, allow_pii=settings.allow_pii)

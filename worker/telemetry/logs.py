@@ -11,8 +11,8 @@ from collections.abc import Collection
 from livekit.agents.cli.log import setup_logging
 from opentelemetry import trace
 
-from worker.setting_groups import Logs
 from worker.telemetry.log_hygiene import Hygiene
+from worker.telemetry_groups import Logs
 
 
 def configure(logs: Logs, *, allow_pii: bool = False, secrets: Collection[str] = ()) -> None:

@@ -3,20 +3,20 @@ calls' processes hand over, on their way to the collector.
 """
 
 import logging
-from dataclasses import dataclass
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from worker.setting_groups import Telemetry
 from worker.telemetry import call_ids, span_wire
-from worker.telemetry.events import Cause, Outcome
+from worker.telemetry.call_record import CallRecord
+from worker.telemetry.events import Outcome
 from worker.telemetry.facts import Spans
 from worker.telemetry.names import SpanAttribute
 from worker.telemetry.outbox import Outbox
 from worker.telemetry.resources import resource
+from worker.telemetry_groups import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +24,6 @@ NANOSECONDS = 1_000_000_000
 
 # The pod leaves without its last spans rather than late.
 CLOSE_WITHIN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """A call that is over, or was refused; times are unix seconds, and None where it never came so
-    far. `slot` counts from 0.
-    """
-
-    job_id: str
-    room_id: str
-    agent_name: str
-    outcome: Outcome
-    cause: Cause
-    offered_at: float
-    ended_at: float
-    accepted_at: float | None = None
-    launched_at: float | None = None
-    joined_at: float | None = None
-    slot: int | None = None
 
 
 class PodTraces:

@@ -1,4 +1,5 @@
-"""The facts of a call that its session tells: usage, providers' errors, fallbacks.
+"""The facts of a call that its session tells: usage, providers' errors, fallbacks, and what is said
+where that is allowed.
 
 LiveKit has no event for a session that an agent file starts, but a span: when it starts, the
 session is there and has used nothing yet.
@@ -7,13 +8,21 @@ session is there and has used nothing yet.
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from livekit.agents import AgentSession, ErrorEvent, get_job_context
+from livekit.agents import (
+    AgentSession,
+    ConversationItemAddedEvent,
+    ErrorEvent,
+    FunctionToolsExecutedEvent,
+    get_job_context,
+)
+from livekit.agents.llm import ChatMessage
 from livekit.agents.voice.events import SessionUsageUpdatedEvent
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from worker.telemetry.facts import CallFact, Fallback, ProviderError, ProviderKind, Usage
+from worker.telemetry.events import shortened
+from worker.telemetry.facts import CallFact, Fallback, ProviderError, ProviderKind, Said, Usage
 from worker.telemetry.harmless import harmless
 from worker.telemetry.message import LONGEST_IDENTIFIER
 
@@ -24,6 +33,9 @@ KINDS: dict[str, ProviderKind] = {
     "realtime_model_error": "realtime",
 }
 USAGE_KINDS: dict[str, ProviderKind] = {"stt_usage": "stt", "llm_usage": "llm", "tts_usage": "tts"}
+
+# Whose words they are; instructions are nobody's.
+SPEAKERS: dict[str, Literal["caller", "agent"]] = {"user": "caller", "assistant": "agent"}
 
 # The names that a usage has at LiveKit (1.8.9, metrics/usage.py) and with us.
 AMOUNTS = {
@@ -38,8 +50,8 @@ AMOUNTS = {
 class SessionFacts:
     """Listens to the job's primary session from its start. Belongs to the job's event loop."""
 
-    def __init__(self, tell: Callable[[CallFact], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[CallFact], None], *, tells_history: bool = False) -> None:
+        self._tell, self._tells_history = tell, tells_history
         self._told: dict[tuple[str, str, str], dict[str, float]] = {}
         self._session: AgentSession[Any] | None = None
 
@@ -56,6 +68,9 @@ class SessionFacts:
         self._session = session
         session.on("session_usage_updated", self._usage_updated)
         session.on("error", self._failed)
+        if self._tells_history:
+            session.on("conversation_item_added", self._item_added)
+            session.on("function_tools_executed", self._tools_executed)
         chains: dict[ProviderKind, Any] = {
             "stt": session.stt,
             "llm": session.llm,
@@ -83,6 +98,20 @@ class SessionFacts:
             self._told[kind, used.provider, used.model] = sums
             who = {"provider": short(used.provider), "model": short(used.model)}
             self._tell(Usage.model_validate({"kind": kind, **who, **new}))
+
+    def _item_added(self, event: ConversationItemAddedEvent) -> None:
+        with harmless():
+            item = event.item
+            if isinstance(item, ChatMessage) and item.text_content and item.role in SPEAKERS:
+                text = shortened(item.text_content)
+                by = SPEAKERS[item.role]
+                self._tell(Said(by=by, text=text, was_interrupted=item.interrupted))
+
+    def _tools_executed(self, event: FunctionToolsExecutedEvent) -> None:
+        with harmless():
+            for asked, answered in event.zipped():
+                text = shortened(f"{asked.arguments} → {answered.output}")
+                self._tell(Said(by="tool", name=short(asked.name), text=text))
 
     def _failed(self, event: ErrorEvent) -> None:
         with harmless():
