@@ -13,6 +13,7 @@ from worker.job import agent_file
 from worker.server import slots
 from worker.setting_groups import Pod
 from worker.telemetry import names
+from worker.telemetry_groups import Lab
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.
 OTHERS = {"NUM_CPUS", "POD_NAME"}
