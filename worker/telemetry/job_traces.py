@@ -12,13 +12,14 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from livekit.agents import get_job_context, telemetry
+from livekit.agents.telemetry import pii
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from worker.telemetry import call_ids, span_wire
+from worker.telemetry import call_ids, guest_provider, span_wire
 from worker.telemetry.facts import CallFact, Spans
 from worker.telemetry.harmless import harmless
 from worker.telemetry.names import SpanAttribute
@@ -47,16 +48,20 @@ def set_up(settings: Telemetry, tell: Tell) -> None:
     `tell` is called from any thread, must not wait, and is how facts and spans reach the pod.
     """
     provider = CallTracerProvider(resource=resource(), shutdown_on_exit=False)
+    processors: list[SpanProcessor] = []
     sending = None
     if settings.exports:
         exporter = ToThePod(tell, allow_pii=settings.allow_pii)
         sending = BatchSpanProcessor(exporter, QUEUE, SEND_EVERY_MILLISECONDS, LARGEST_BATCH)
-        provider.add_span_processor(sending)
+        processors.append(sending)
     watchers = (TurnFacts(tell), SessionFacts(tell, tells_history=settings.allow_pii))
-    provider.add_span_processor(Watching(watchers, sending))
+    processors.append(Watching(watchers, sending))
+    for processor in processors:
+        provider.add_span_processor(processor)
     # Metadata that is not empty has LiveKit put room and job id on every span.
     metadata: dict[str, Any] = {SpanAttribute.VERSION.value: version("voicefleet")}
     telemetry.set_tracer_provider(provider, metadata=metadata, allow_pii=settings.allow_pii)
+    guest_provider.welcome(processors, provider.placing)
 
 
 class Watcher(Protocol):
@@ -98,7 +103,8 @@ class ToThePod(SpanExporter):
         self._tell, self._allow_pii = tell, allow_pii
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        kept = spans if self._allow_pii else [without_private(span) for span in spans]
+        # At a provider that the agent file set, LiveKit itself takes nothing out.
+        kept = spans if self._allow_pii else [without_private(pii.redact(span)) for span in spans]
         for text in span_wire.encode(kept):
             self._tell(Spans(data=text))
         return SpanExportResult.SUCCESS
@@ -114,7 +120,11 @@ class CallTracerProvider(TracerProvider):
         self.sampler = RecordAll(self._sampling)
 
     def get_tracer(self, *arguments: Any, **named: Any) -> trace.Tracer:
-        return _CallTracer(super().get_tracer(*arguments, **named), self._under_the_pods_span)
+        return self.placing(super().get_tracer(*arguments, **named))
+
+    def placing(self, tracer: trace.Tracer) -> trace.Tracer:
+        """The tracer, whose spans without a parent stand under the pod's."""
+        return _CallTracer(tracer, self._under_the_pods_span)
 
     def _under_the_pods_span(self, context: Context | None) -> Context | None:
         if trace.get_current_span(context).get_span_context().is_valid:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import Attributes
 
 
 class RecordAll(Sampler):
@@ -11,11 +14,23 @@ class RecordAll(Sampler):
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
 
-    def should_sample(self, *arguments: Any, **named: Any) -> SamplingResult:
-        result = self._sampler.should_sample(*arguments, **named)
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        *rest: Any,
+        **named: Any,
+    ) -> SamplingResult:
+        result = self._sampler.should_sample(
+            parent_context, trace_id, name, kind, attributes, *rest, **named
+        )
         if result.decision is not Decision.DROP:
             return result
-        return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
+        # What is dropped loses the attributes that it began with.
+        return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
 
     def get_description(self) -> str:
         return f"RecordAll({self._sampler.get_description()})"
