@@ -8,6 +8,7 @@ import pytest
 
 from worker.cli import app, settings
 from worker.errors import EXIT_CODE_MEANINGS
+from worker.telemetry import names
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,6 +28,11 @@ def test_the_readmes_table_of_settings_is_generated_from_the_settings() -> None:
 def test_the_readmes_table_of_exit_codes_is_the_one_of_the_code() -> None:
     rows = [f"| {int(code)} | {text} |" for code, text in EXIT_CODE_MEANINGS.items()]
     assert between("exit codes").splitlines()[2:] == rows
+
+
+def test_the_readmes_table_of_metrics_is_the_one_of_the_code() -> None:
+    rows = [f"| `{m.name}` | {', '.join(m.labels)} | {m.meaning} |" for m in names.METRICS]
+    assert between("metrics").splitlines()[2:] == rows
 
 
 def test_the_example_environment_is_generated_from_the_settings() -> None:

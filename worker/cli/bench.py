@@ -8,7 +8,7 @@ import aiohttp
 import typer
 
 from worker import settings as settings_module
-from worker.cli import report, running
+from worker.cli import report, running, telemetry_cost
 from worker.errors import ExitCode
 from worker.lab import breakdown, caller, conversation, livekit_binary, stack, timeline
 from worker.lab.breakdown import Request
@@ -20,12 +20,18 @@ from worker.lab.timeline import Timeline
 def bench(
     calls: Annotated[int, typer.Option(min=1, help="How many, one after the other.")] = 10,
     agent: Annotated[str, typer.Option(help="An agent that ships.")] = "assistant",
+    telemetry: Annotated[
+        bool,
+        typer.Option("--telemetry", help="Instead: the CPU of as many calls, seen and unseen."),
+    ] = False,
 ) -> int:
     """Place the calls and print each leg as min, median and max, with the stand-ins' share.
 
     A benchmark, not a test: the figures are this machine's, now.
     """
     binary = settings_module.load().lab.livekit_server_bin
+    if telemetry:
+        return running.run(telemetry_cost.measure(agent, calls, binary))
     return running.run(_bench(agent, calls, binary))
 
 
