@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from livekit import rtc
 from livekit.agents import CloseEvent, CloseReason
 
 from worker.job import ending
@@ -103,5 +104,29 @@ def test_a_room_that_goes_when_its_last_caller_has_left_has_gone_for_that(
     line = Line()
     line.room = SimpleNamespace(remote_participants=others)
     end = ending_of(line)
-    end.somebody_left("the caller")
+    end.somebody_left(gone_for(rtc.DisconnectReason.CLIENT_INITIATED))
     assert end.told(reason) is told
+
+
+def gone_for(reason: rtc.DisconnectReason.ValueType) -> rtc.RemoteParticipant:
+    return SimpleNamespace(disconnect_reason=reason)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("others", "reason", "has_session", "is_over"),
+    [
+        ({}, rtc.DisconnectReason.CLIENT_INITIATED, True, True),
+        ({"other": 1}, rtc.DisconnectReason.CLIENT_INITIATED, True, False),
+        ({}, rtc.DisconnectReason.STATE_MISMATCH, True, False),
+        ({}, rtc.DisconnectReason.CLIENT_INITIATED, False, False),
+    ],
+)
+def test_a_slot_is_free_when_the_last_caller_has_hung_up_and_not_when_a_line_is_bad(
+    others: dict[str, int],
+    reason: rtc.DisconnectReason.ValueType,
+    has_session: bool,
+    is_over: bool,
+) -> None:
+    line = Line(has_session=has_session)
+    line.room = SimpleNamespace(remote_participants=others)
+    assert ending_of(line).somebody_left(gone_for(reason)) is is_over

@@ -20,7 +20,7 @@ from worker.server.process import CallOver
 from worker.server.processes import Processes
 from worker.server.state import Call, PodState
 from worker.telemetry import events
-from worker.telemetry.events import CallEnded, CallStarted, Cause, PrewarmFailed, Warm
+from worker.telemetry.events import CallEnded, CallEnding, CallStarted, Cause, PrewarmFailed, Warm
 
 NONSENSE = [
     b"\n",
@@ -105,6 +105,26 @@ async def test_a_call_that_ends_itself_is_over_for_the_cause_it_tells(tmp_path: 
         line.close()
         await wait_until(lambda: bool(pod.over), because="the call is over")
         assert pod.over == [CallOver("one", Cause.CALLER_LEFT, 12.5)]
+
+
+async def test_a_call_whose_caller_has_hung_up_needs_its_slot_no_more(tmp_path: Path) -> None:
+    freed: list[int] = []
+
+    async with listening(tmp_path) as pod:
+
+        async def on_freed() -> None:
+            freed.append(len(pod.processes.without_leaving(pod.calls)))
+
+        pod.processes.on_freed = on_freed
+        line = await call_of(pod, "one")
+        assert len(pod.processes.without_leaving(pod.calls)) == 1
+        line.send(CallEnding())
+        await wait_until(lambda: freed == [0], because="the slot is free")
+        assert "one" in pod.processes.pids()
+        # The process is gone before LiveKit has noticed.
+        line.close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.processes.without_leaving(pod.calls) == []
 
 
 async def test_a_call_whose_process_is_gone_without_a_word_has_crashed(tmp_path: Path) -> None:

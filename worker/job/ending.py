@@ -5,7 +5,9 @@ import contextlib
 import logging
 from typing import Any
 
+from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
+from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
 from worker.setting_groups import FAREWELL_WITHIN_SECONDS
 from worker.telemetry.events import Cause
@@ -48,9 +50,13 @@ class Ending:
             logger.exception("the call could not be ended politely")
         self._ctx.shutdown(cause.value)
 
-    def somebody_left(self, *_: object) -> None:
-        """A participant has left the room; without any other, the agent is alone in it."""
+    def somebody_left(self, participant: rtc.RemoteParticipant) -> bool:
+        """A participant has left the room. True if that was the last one, and hung up: LiveKit then
+        closes the session, unless the agent file has asked for another end.
+        """
         self._is_alone = not self._ctx.room.remote_participants
+        hung_up = participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS
+        return self._is_alone and hung_up and session_of(self._ctx) is not None
 
     def session_closed(self, event: CloseEvent) -> None:
         """A session that closes because its caller left, or because it failed, ends the call."""

@@ -10,13 +10,14 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
 from worker.job import limits
 from worker.job.ending import Ending, session_of
 from worker.job.pod_line import PodLine
 from worker.setting_groups import Call
-from worker.telemetry.events import CallEnded, CallStarted, Cause
+from worker.telemetry.events import CallEnded, CallEnding, CallStarted, Cause
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Watch:
     def begin(self) -> None:
         """Tell the pod that the call has begun, and watch it until the job shuts down."""
         self._ctx.add_shutdown_callback(self._end)
-        self._ctx.room.on("participant_disconnected", self._ending.somebody_left)
+        self._ctx.room.on("participant_disconnected", self._somebody_left)
         self._start(self._session(), "wait for the session")
         if self._call.longest_seconds is not None:
             self._start(self._length(self._call.longest_seconds), "longest call")
@@ -55,6 +56,11 @@ class Watch:
         session.on("close", self._session_closed)
         if self._call.silence_seconds is not None:
             self._start(self._silence(session, self._call.silence_seconds), "silence")
+
+    def _somebody_left(self, participant: rtc.RemoteParticipant) -> None:
+        # A session takes seconds to close, and the next caller is there.
+        if self._ending.somebody_left(participant) and self._line is not None:
+            self._line.send(CallEnding())
 
     def _session_closed(self, event: CloseEvent) -> None:
         self._ending.session_closed(event)

@@ -1,10 +1,13 @@
 """One job process, as its pod knows it, and what became of its call."""
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
-from worker.telemetry.events import CallEnded, Cause
+from worker.telemetry.events import OUTCOMES, CallEnded, Cause, Outcome
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -34,3 +37,16 @@ def over_of(process: Process, job_id: str, killed_for: Cause | None) -> CallOver
     if process.ended is not None:
         return CallOver(job_id, process.ended.cause, process.ended.seconds)
     return CallOver(job_id, killed_for or Cause.CRASHED, time.monotonic() - process.began_at)
+
+
+def log(over: CallOver) -> None:
+    """One record a call, an error where it failed."""
+    outcome = OUTCOMES[over.cause]
+    level = logging.ERROR if outcome is Outcome.FAILED else logging.INFO
+    fields = {
+        "job_id": over.job_id,
+        "outcome": outcome.value,
+        "cause": over.cause.value,
+        "seconds": round(over.seconds, 3),
+    }
+    logger.log(level, "call over", extra=fields)

@@ -9,18 +9,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.server.deaths import Deaths
-from worker.server.process import CallOver, Process, over_of
+from worker.server.process import CallOver, Process, log, over_of
 from worker.server.process_socket import Wrong, fact_of, send
-from worker.server.state import PodState
+from worker.server.state import Call, PodState
 from worker.telemetry import events
 from worker.telemetry.events import (
     CallEnded,
+    CallEnding,
     CallStarted,
     Cause,
     EndCall,
@@ -42,6 +43,10 @@ LONGEST_PAUSE_SECONDS = 30.0
 PAUSE_AFTER_NONSENSE_SECONDS = 0.1
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Processes:
     """Belongs to the parent's event loop. `on_fact` hears every fact, with the job of the call it
@@ -53,7 +58,9 @@ class Processes:
     on_fact: Callable[[str | None, Fact], None] = lambda *_: None
     on_over: Callable[[CallOver], None] = lambda _: None
     on_wrong: Callable[[], None] = lambda: None
+    on_freed: Callable[[], Awaitable[None]] = _nothing
     _connected: set[Process] = field(default_factory=set)
+    _leaving: set[str] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
@@ -73,6 +80,12 @@ class Processes:
     def warm_count(self) -> int:
         """Processes that wait for a call."""
         return sum(process.is_warm and process.job_id is None for process in self._connected)
+
+    def without_leaving(self, calls: Iterable[Call]) -> list[Call]:
+        """Those of LiveKit's jobs that still need their slot: the caller of the others has left."""
+        jobs = list(calls)
+        self._leaving.intersection_update(job.id for job in jobs)
+        return [job for job in jobs if job.id not in self._leaving]
 
     def pids(self) -> dict[str, int]:
         """The process of each call."""
@@ -110,7 +123,10 @@ class Processes:
                 line = await reader.readline()
                 if not line:
                     return
-                self._take(process, fact_of(line))
+                fact = fact_of(line)
+                self._take(process, fact)
+                if isinstance(fact, CallEnding | CallEnded):
+                    await self.on_freed()
             except (Wrong, ValueError) as error:
                 # ValueError: a line longer than the limit. Whoever floods us waits in its own send.
                 self._not_understood(process, error)
@@ -141,9 +157,12 @@ class Processes:
                 process.error = error
             case CallStarted(job_id=job_id):
                 self._begin(process, job_id)
+            case CallEnding() if process.job_id is not None:
+                self._leaving.add(process.job_id)
             case CallEnded() if process.job_id is not None and process.ended is None:
+                self._leaving.add(process.job_id)
                 process.ended = fact
-            case Warming() | CallEnded():
+            case Warming() | CallEnding() | CallEnded():
                 raise Wrong(f"{fact.type} at the wrong time")
         self.on_fact(process.job_id, fact)
 
@@ -158,7 +177,7 @@ class Processes:
         killed_for = self.deaths.cause_of(process.pid)
         if process.job_id is not None:
             over = over_of(process, process.job_id, killed_for)
-            _log(over)
+            log(over)
             self.on_over(over)
         elif not process.is_warm and not self.state.is_stopping:
             self.state.prewarm_failed(process.error)
@@ -173,15 +192,3 @@ class Processes:
             self._idle.clear()
         else:
             self._idle.set()
-
-
-def _log(over: CallOver) -> None:
-    outcome = events.OUTCOMES[over.cause]
-    level = logging.ERROR if outcome is events.Outcome.FAILED else logging.INFO
-    fields = {
-        "job_id": over.job_id,
-        "outcome": outcome.value,
-        "cause": over.cause.value,
-        "seconds": round(over.seconds, 3),
-    }
-    logger.log(level, "call over", extra=fields)

@@ -9,7 +9,7 @@ from livekit.agents import AgentServer
 from worker.job import entrypoint, prewarm
 from worker.job.agent_file import AgentFile
 from worker.providers import turns
-from worker.server import cgroup, load, pod_reading, slots
+from worker.server import cgroup, freed, load, pod_reading, slots
 from worker.server import reconnect as reconnect_module
 from worker.server.admission import Admission
 from worker.server.deaths import Deaths
@@ -52,8 +52,11 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     )
 
     server = _server(settings, hosted, decided.slots, call_limit_bytes)
-    state = PodState(decided.slots, calls=lambda: _calls(server) if state.is_serving else ())
-    processes = Processes(state, Deaths())
+    state = PodState(
+        decided.slots,
+        calls=lambda: processes.without_leaving(_calls(server)) if state.is_serving else (),
+    )
+    processes = Processes(state, Deaths(), on_freed=partial(freed.tell, server))
 
     # An offer is taken by a pod with a free slot, and a process to fill it.
     def is_warm() -> bool:

@@ -96,6 +96,12 @@ class CallStarted(Message):
     job_id: Identifier
 
 
+class CallEnding(Message):
+    """The caller has hung up: what is left is the end of the process, and the slot is free."""
+
+    type: Literal["call_ending"] = "call_ending"
+
+
 class CallEnded(Message):
     """The last line of a call that ended in its own process; one that ends without it has died."""
 
@@ -118,7 +124,7 @@ class EndCall(Message):
     cause: ToldCause
 
 
-Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnded | CallFact
+Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnding | CallEnded | CallFact
 Order = Proceed | EndCall
 
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
