@@ -10,10 +10,16 @@ import contextlib
 import signal
 from importlib import import_module
 
-# Imported on first use, inside the first call, where each would stop that call's audio for a tenth
-# of a second: every plugin, what the OpenAI client needs to open its first connection, and what
-# LiveKit aligns captions with speech by.
-MODULES = ("worker.providers.session", "anyio._backends._asyncio", "numpy.fft")
+# What every job imports: once here, and not again in each, where it would be memory of its own and
+# time before the call. And what is imported on first use, inside the first call, where each would
+# stop that call's audio for a tenth of a second: every plugin, what the OpenAI client needs to open
+# its first connection, and what LiveKit aligns captions with speech by.
+MODULES = (
+    "worker.job.entrypoint",
+    "worker.providers.session",
+    "anyio._backends._asyncio",
+    "numpy.fft",
+)
 
 # A SIGTERM to the whole process group (systemd, `timeout`, a shell) is for the parent alone.
 # LiveKit's jobs mean to ignore it, but under the forkserver they do not (livekit-agents 1.8.9,
