@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from worker.cli.trace_report import endpoints_url
-from worker.errors import ExitCode
+from worker.errors import CallError, ExitCode
 from worker.lab import caller, conversation, cost, livekit_binary, otlp_receiver, stack, timeline
 from worker.lab.caller import CallPlan
 from worker.lab.cost import Round
@@ -30,16 +30,25 @@ async def measure(agent: str, rounds: int, binary: Path | None) -> int:
         ]
         done: list[Round] = []
         for number in range(rounds):
-            if number % 2:
-                without, told = await _unseen(unseen, agent), await _seen(seen, agent)
+            try:
+                done.append(await _round(seen, unseen, agent, is_first_seen=number % 2 == 0))
+            except CallError as error:
+                # A machine too busy for a call says nothing of what a call costs.
+                print(f"round {number + 1} is left out: {error.problem}", flush=True)
             else:
-                told, without = await _seen(seen, agent), await _unseen(unseen, agent)
-            done.append(Round(told, without))
-            print(f"round {number + 1}: {told:.2f} s with, {without:.2f} s without", flush=True)
+                print(f"round {number + 1} of {rounds}: {done[-1].ratio:.3f}", flush=True)
         print(f"\n{len(collector.spans)} spans were exported\n{cost.table(done)}")
     for folder in folders:
         shutil.rmtree(folder)
     return ExitCode.OK
+
+
+async def _round(seen: Stack, unseen: Stack, agent: str, *, is_first_seen: bool) -> Round:
+    if is_first_seen:
+        told, untold = await _seen(seen, agent), await _unseen(unseen, agent)
+    else:
+        untold, told = await _unseen(unseen, agent), await _seen(seen, agent)
+    return Round(told, untold)
 
 
 async def _seen(up: Stack, agent: str) -> float:

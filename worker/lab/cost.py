@@ -67,6 +67,8 @@ async def scraping(url: str) -> None:
 
 def table(rounds: Sequence[Round]) -> str:
     """Each round, and what they say together."""
+    if not rounds:
+        return "no round of calls was measured"
     lines = [f"{'round':>5} {'with':>8} {'without':>8} {'ratio':>7}  (CPU seconds a call)"]
     for number, one in enumerate(rounds, 1):
         lines.append(f"{number:>5} {one.with_telemetry:8.2f} {one.without:8.2f} {one.ratio:7.3f}")
