@@ -3,17 +3,20 @@
 import asyncio
 from pathlib import Path
 
+import psutil
 import pytest
 
 from worker import errors
-from worker.lab.compare import running
+from worker.lab.compare import quiet, running
 from worker.lab.compare.outcome import Drill, Hold, NotHeld, Outcome, Setting, Subject
 from worker.lab.compare.stage import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A world in which no stage is ever asked for."""
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A quiet world, in which no stage is ever asked for."""
+    monkeypatch.setattr(quiet, "QUIET_RATIO", 1.0)
+    monkeypatch.setattr(quiet, "LOOK_SECONDS", 0.01)
     return World(tmp_path / "livekit-server", tmp_path, "http://127.0.0.1:9", 1)
 
 
@@ -112,3 +115,13 @@ def test_a_drill_that_there_is_not_is_said_with_those_that_there_are() -> None:
 def test_every_drill_has_a_name_of_its_own() -> None:
     names = [drill.name for drill in running.DRILLS]
     assert len(set(names)) == len(names)
+
+
+async def test_a_machine_that_stays_busy_is_waited_for_and_then_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = iter([90.0, 55.0, 10.0, 90.0])
+    monkeypatch.setattr(psutil, "cpu_percent", lambda _: next(looks))
+    assert await quiet.wait() == 0.1
+    monkeypatch.setattr(quiet, "WAIT_AT_MOST_SECONDS", 0.0)
+    assert await quiet.wait() == 0.9

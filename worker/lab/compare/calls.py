@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +48,11 @@ class Call:
     @property
     def is_lost(self) -> bool:
         return self.problem is not None
+
+
+def problems(done: Iterable[Call]) -> str:
+    """What broke calls off, each kind once."""
+    return ", ".join(sorted({call.problem for call in done if call.problem is not None}))
 
 
 @dataclass(slots=True)

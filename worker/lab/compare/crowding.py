@@ -22,8 +22,7 @@ async def busy_cores(world: World, subject: Subject) -> Outcome:
         done = [await calls.place(stage, calls.GREETING) for _ in range(CALLS_WHILE_BUSY)]
     heard = tuple(c.first_audio_seconds for c in done if c.first_audio_seconds is not None)
     figures = (Figure("greeted after", heard, "s"),) if heard else ()
-    seen = "" if heard else "no agent came"
-    return Outcome(len(done) - len(heard), len(done), figures, seen)
+    return Outcome(len(done) - len(heard), len(done), figures, why=calls.problems(done))
 
 
 async def more_than_slots(world: World, subject: Subject) -> Outcome:
@@ -35,6 +34,7 @@ async def more_than_slots(world: World, subject: Subject) -> Outcome:
     return Outcome(
         lost=sum(call.is_lost for call in taken),
         calls=len(taken),
+        why=calls.problems(taken),
         figures=(Figure("answers after", gaps, "s"),) if gaps else (),
         seen=f"took {len(taken)} of {len(done)}, and the others heard nobody",
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from worker import errors
-from worker.lab.compare import crowding, footprint, joining, neighbours, outages, signals
+from worker.lab.compare import crowding, footprint, joining, neighbours, outages, quiet, signals
 from worker.lab.compare.outcome import Drill, Outcome, Setting, Subject
 from worker.lab.compare.stage import World
 from worker.lab.compare.table import Results
@@ -57,6 +57,7 @@ async def run(world: World, drills: Sequence[Drill], say: Say) -> Results:
     # One after the other: they measure, or need the machine for themselves.
     alone, waiting = ordered(drills)
     for step in alone:
+        world.busy_ratios.append(await quiet.wait())
         await hold(step)
     await world.clear()
 
