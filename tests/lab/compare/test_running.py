@@ -66,36 +66,44 @@ async def test_a_drill_that_fails_does_not_keep_the_others_from_being_held(world
     assert said[-1].startswith("[ 4/4]")
 
 
-async def test_drills_that_mostly_wait_are_held_at_the_same_time(world: World) -> None:
-    everybody = asyncio.Barrier(4)
+async def test_drills_that_only_wait_are_held_at_the_same_time_and_calm_ones_beside_them(
+    world: World,
+) -> None:
+    everybody = asyncio.Barrier(3)
 
     async def wait(_: World, __: Subject) -> Outcome:
         await everybody.wait()
         return Outcome(seen="met")
 
-    drills = [Drill(name, "", wait, Setting.WAITING) for name in ("one", "two")]
+    async def meet(_: World, subject: Subject) -> Outcome:
+        if subject is Subject.STOCK:
+            await everybody.wait()
+        return Outcome(seen="alone")
+
+    drills = [Drill("waits", "", wait, Setting.WAITING), Drill("calm", "", meet, Setting.CALM)]
     async with asyncio.timeout(5):
         results = await running.run(world, drills, lambda _: None)
-    assert {outcome.seen for outcome in results.values()} == {"met"}
+    assert results["waits", Subject.STOCK].seen == "met"
+    assert results["calm", Subject.OURS].seen == "alone"
 
 
 def test_on_a_shared_stage_one_subject_follows_the_other_and_else_they_take_turns() -> None:
     drills = [
         Drill("own", "", fine),
-        Drill("waits", "", fine, Setting.WAITING),
         Drill("first", "", fine, Setting.SHARED),
         Drill("second", "", fine, Setting.SHARED),
     ]
-    alone, waiting = running.ordered(drills)
-    assert [(drill.name, subject.value) for drill, subject in alone] == [
+    order = running.ordered(drills)
+    assert [(drill.name, subject.value) for drill, subject in order[Setting.SHARED]] == [
         ("first", "stock"),
         ("second", "stock"),
         ("first", "voicefleet"),
         ("second", "voicefleet"),
+    ]
+    assert [(drill.name, subject.value) for drill, subject in order[Setting.OWN]] == [
         ("own", "stock"),
         ("own", "voicefleet"),
     ]
-    assert [drill.name for drill, _ in waiting] == ["waits", "waits"]
 
 
 def test_drills_are_chosen_by_name_in_the_order_of_the_table() -> None:

@@ -27,7 +27,7 @@ async def busy_cores(world: World, subject: Subject) -> Outcome:
 
 async def more_than_slots(world: World, subject: Subject) -> Outcome:
     async with world.stage(subject) as stage:
-        placing = [calls.place(stage, calls.WHOLE) for _ in range(CALLS_AT_ONCE)]
+        placing = [calls.place(stage, calls.MIDDLING) for _ in range(CALLS_AT_ONCE)]
         done = await asyncio.gather(*placing)
     taken = [call for call in done if call.is_taken]
     gaps = tuple(gap for call in taken for gap in call.gaps_seconds)

@@ -35,7 +35,7 @@ class Watch:
 
 async def leak(world: World, subject: Subject) -> Outcome:
     limit = {"WORKER_CALL_MEMORY_LIMIT_BYTES": str(world.memory_limit_bytes)}
-    async with world.stage(subject, **limit) as stage, calls.on(stage, 1) as healthy:
+    async with world.stage(subject, **limit) as stage, calls.on(stage, 1, calls.WHOLE) as healthy:
         watch = Watch()
         watching = asyncio.create_task(watch.run(stage), name="weighing")
         try:
@@ -76,6 +76,6 @@ DRILLS = (
         "block",
         "One call blocks its event loop beside a healthy one and before another",
         block,
-        Setting.WAITING,
+        Setting.CALM,
     ),
 )

@@ -61,12 +61,14 @@ class Outcome:
 
 
 class Setting(StrEnum):
-    """Where a drill is held: on a stage that harmless drills share, on one of its own, or on one of
-    its own and at the same time as others that mostly wait.
+    """Where a drill is held: on a stage that harmless drills share, or on one of its own. At the
+    end come those that only wait, all at the same time, and beside them the calm ones, whose
+    outcome a waiting neighbour does not change.
     """
 
     SHARED = "shared"
     OWN = "own"
+    CALM = "calm"
     WAITING = "waiting"
 
 
