@@ -1,6 +1,7 @@
 """`compare`: the same drills against LiveKit's own worker and ours, as one table."""
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,7 @@ async def _compare(held: tuple[Drill, ...], binary: Path | None, write: Path | N
     server = await livekit_binary.obtain(binary=binary, progress=_say)
     async with stage.world(server, call_memory_limit_bytes()) as world:
         results = await drills.run(world, held, _say)
-    text = f"{table.markdown(held, results)}\n\n{conditions()}"
+    text = f"{table.markdown(held, results)}\n\n{conditions(world.busy_ratios)}"
     _say(f"\n{text}")
     if write is not None:
         table.write(write, text)
@@ -71,15 +72,17 @@ def call_memory_limit_bytes() -> int:
     return limit
 
 
-def conditions() -> str:
+def conditions(busy_ratios: Sequence[float]) -> str:
     """What the table was measured on, and with which settings."""
     limit = _limit_in_words()
+    busy = max(busy_ratios, default=0.0)
     return (
         f"livekit-agents {version('livekit-agents')} and livekit-server {livekit_binary.VERSION},"
         f" {psutil.cpu_count()} cores. The same agent file for both. Stock is"
         " `python -m livekit.agents start` with LiveKit's defaults; voicefleet is"
         f" `python -m worker start` with {stage.SLOTS} slots and, in `leak`, {limit}. Figures are"
-        " medians, with the least and the most where there are several."
+        " medians, with the least and the most where there are several. Before a drill the"
+        f" machine was at most {busy:.0%} busy with other things."
     )
 
 

@@ -23,6 +23,10 @@ def test_an_outcome_tells_calls_lost_then_figures_then_what_was_seen() -> None:
     assert str(outcome) == "**1 of 2 lost**; after 2.00 s; exit 1"
 
 
+def test_what_broke_calls_off_stands_beside_them() -> None:
+    assert str(Outcome(1, 2, why="not answered")) == "**1 of 2 lost** (not answered)"
+
+
 def test_an_outcome_without_calls_at_stake_names_none() -> None:
     assert str(Outcome(seen="exit 69")) == "exit 69"
 

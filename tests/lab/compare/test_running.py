@@ -3,17 +3,20 @@
 import asyncio
 from pathlib import Path
 
+import psutil
 import pytest
 
 from worker import errors
-from worker.lab.compare import running
+from worker.lab.compare import quiet, running
 from worker.lab.compare.outcome import Drill, Hold, NotHeld, Outcome, Setting, Subject
 from worker.lab.compare.stage import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A world in which no stage is ever asked for."""
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A quiet world, in which no stage is ever asked for."""
+    monkeypatch.setattr(quiet, "QUIET_RATIO", 1.0)
+    monkeypatch.setattr(quiet, "LOOK_SECONDS", 0.01)
     return World(tmp_path / "livekit-server", tmp_path, "http://127.0.0.1:9", 1)
 
 
@@ -63,36 +66,44 @@ async def test_a_drill_that_fails_does_not_keep_the_others_from_being_held(world
     assert said[-1].startswith("[ 4/4]")
 
 
-async def test_drills_that_mostly_wait_are_held_at_the_same_time(world: World) -> None:
-    everybody = asyncio.Barrier(4)
+async def test_drills_that_only_wait_are_held_at_the_same_time_and_calm_ones_beside_them(
+    world: World,
+) -> None:
+    everybody = asyncio.Barrier(3)
 
     async def wait(_: World, __: Subject) -> Outcome:
         await everybody.wait()
         return Outcome(seen="met")
 
-    drills = [Drill(name, "", wait, Setting.WAITING) for name in ("one", "two")]
+    async def meet(_: World, subject: Subject) -> Outcome:
+        if subject is Subject.STOCK:
+            await everybody.wait()
+        return Outcome(seen="alone")
+
+    drills = [Drill("waits", "", wait, Setting.WAITING), Drill("calm", "", meet, Setting.CALM)]
     async with asyncio.timeout(5):
         results = await running.run(world, drills, lambda _: None)
-    assert {outcome.seen for outcome in results.values()} == {"met"}
+    assert results["waits", Subject.STOCK].seen == "met"
+    assert results["calm", Subject.OURS].seen == "alone"
 
 
 def test_on_a_shared_stage_one_subject_follows_the_other_and_else_they_take_turns() -> None:
     drills = [
         Drill("own", "", fine),
-        Drill("waits", "", fine, Setting.WAITING),
         Drill("first", "", fine, Setting.SHARED),
         Drill("second", "", fine, Setting.SHARED),
     ]
-    alone, waiting = running.ordered(drills)
-    assert [(drill.name, subject.value) for drill, subject in alone] == [
+    order = running.ordered(drills)
+    assert [(drill.name, subject.value) for drill, subject in order[Setting.SHARED]] == [
         ("first", "stock"),
         ("second", "stock"),
         ("first", "voicefleet"),
         ("second", "voicefleet"),
+    ]
+    assert [(drill.name, subject.value) for drill, subject in order[Setting.OWN]] == [
         ("own", "stock"),
         ("own", "voicefleet"),
     ]
-    assert [drill.name for drill, _ in waiting] == ["waits", "waits"]
 
 
 def test_drills_are_chosen_by_name_in_the_order_of_the_table() -> None:
@@ -112,3 +123,13 @@ def test_a_drill_that_there_is_not_is_said_with_those_that_there_are() -> None:
 def test_every_drill_has_a_name_of_its_own() -> None:
     names = [drill.name for drill in running.DRILLS]
     assert len(set(names)) == len(names)
+
+
+async def test_a_machine_that_stays_busy_is_waited_for_and_then_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = iter([90.0, 55.0, 10.0, 90.0])
+    monkeypatch.setattr(psutil, "cpu_percent", lambda _: next(looks))
+    assert await quiet.wait() == 0.1
+    monkeypatch.setattr(quiet, "WAIT_AT_MOST_SECONDS", 0.0)
+    assert await quiet.wait() == 0.9

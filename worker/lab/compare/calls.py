@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from worker.lab.timeline import Event, EventKind, Timeline
 
 WHOLE = conversation.load(str(Path(__file__).with_name("conversation.toml")))
 """About 20 s: three exchanges."""
+MIDDLING = replace(WHOLE, exchanges=(WHOLE.exchanges[0], WHOLE.exchanges[-1]))
+"""About 13 s."""
 SHORT = replace(WHOLE, exchanges=WHOLE.exchanges[-1:])
 GREETING = replace(WHOLE, exchanges=())
 
@@ -28,7 +30,7 @@ LONGEST_CALL_SECONDS = 60.0
 
 # LiveKit offers a call once and to nobody else; where one is needed to be on, it is dialled again.
 DIAL_FOR_SECONDS = 40.0
-DIAL_AGAIN_SECONDS = 4.0
+DIAL_AGAIN_SECONDS = 5.0
 BEGIN_TO_TALK_WITHIN_SECONDS = 60.0
 
 
@@ -48,6 +50,11 @@ class Call:
     @property
     def is_lost(self) -> bool:
         return self.problem is not None
+
+
+def problems(done: Iterable[Call]) -> str:
+    """What broke calls off, each kind once."""
+    return ", ".join(sorted({call.problem for call in done if call.problem is not None}))
 
 
 @dataclass(slots=True)
@@ -120,7 +127,9 @@ async def place_again(stage: Stage, script: Conversation, is_talking: asyncio.Ev
 
 
 @asynccontextmanager
-async def on(stage: Stage, count: int) -> AsyncIterator[list["asyncio.Task[Call]"]]:
+async def on(
+    stage: Stage, count: int, script: Conversation = MIDDLING
+) -> AsyncIterator[list["asyncio.Task[Call]"]]:
     """So many calls that are on: each caller has been greeted and has begun to speak.
 
     :raises NotHeld: if they do not come about.
@@ -128,7 +137,7 @@ async def on(stage: Stage, count: int) -> AsyncIterator[list["asyncio.Task[Call]
     running: list[Running] = []
     for number in range(count):
         is_talking = asyncio.Event()
-        placing = place_again(stage, WHOLE, is_talking)
+        placing = place_again(stage, script, is_talking)
         running.append(Running(asyncio.create_task(placing, name=f"call {number}"), is_talking))
     try:
         for call in running:

@@ -22,19 +22,19 @@ async def busy_cores(world: World, subject: Subject) -> Outcome:
         done = [await calls.place(stage, calls.GREETING) for _ in range(CALLS_WHILE_BUSY)]
     heard = tuple(c.first_audio_seconds for c in done if c.first_audio_seconds is not None)
     figures = (Figure("greeted after", heard, "s"),) if heard else ()
-    seen = "" if heard else "no agent came"
-    return Outcome(len(done) - len(heard), len(done), figures, seen)
+    return Outcome(len(done) - len(heard), len(done), figures, why=calls.problems(done))
 
 
 async def more_than_slots(world: World, subject: Subject) -> Outcome:
     async with world.stage(subject) as stage:
-        placing = [calls.place(stage, calls.WHOLE) for _ in range(CALLS_AT_ONCE)]
+        placing = [calls.place(stage, calls.MIDDLING) for _ in range(CALLS_AT_ONCE)]
         done = await asyncio.gather(*placing)
     taken = [call for call in done if call.is_taken]
     gaps = tuple(gap for call in taken for gap in call.gaps_seconds)
     return Outcome(
         lost=sum(call.is_lost for call in taken),
         calls=len(taken),
+        why=calls.problems(taken),
         figures=(Figure("answers after", gaps, "s"),) if gaps else (),
         seen=f"took {len(taken)} of {len(done)}, and the others heard nobody",
     )

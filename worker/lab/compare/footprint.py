@@ -36,8 +36,8 @@ async def call_memory(world: World, subject: Subject) -> Outcome:
     await asyncio.sleep(AFTERWARDS_SECONDS)
     return Outcome(
         figures=(
-            Figure("a call's process", weight.calls, "MiB"),
             Figure("the whole pod", (weight.total,), "MiB"),
+            Figure("a call's process", weight.calls, "MiB"),
         ),
         seen=f"{warm} warm processes beside the calls",
     )
@@ -57,7 +57,7 @@ async def call_cpu(world: World, subject: Subject) -> Outcome:
 
 async def _call_cores(stage: Stage) -> float:
     before, began = cpu_seconds(stage), time.monotonic()
-    done = await calls.place(stage, calls.WHOLE)
+    done = await calls.place(stage, calls.MIDDLING)
     lasted = time.monotonic() - began
     await asyncio.sleep(AFTERWARDS_SECONDS)
     if done.is_lost:

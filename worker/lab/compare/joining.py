@@ -41,6 +41,7 @@ def _outcome(done: Sequence[Call]) -> Outcome:
     return Outcome(
         lost=len(done) - len(heard),
         calls=len(done),
+        why=calls.problems(done),
         figures=(Figure("joined after", joined, "s"), Figure("heard after", heard, "s")),
     )
 

@@ -35,20 +35,20 @@ class Watch:
 
 async def leak(world: World, subject: Subject) -> Outcome:
     limit = {"WORKER_CALL_MEMORY_LIMIT_BYTES": str(world.memory_limit_bytes)}
-    async with world.stage(subject, **limit) as stage, calls.on(stage, 1) as healthy:
+    async with world.stage(subject, **limit) as stage, calls.on(stage, 1, calls.WHOLE) as healthy:
         watch = Watch()
         watching = asyncio.create_task(watch.run(stage), name="weighing")
         try:
             async with dialling.dialled(stage, room=f"leak-{LEAK_MOST_MIB}") as leaking:
                 lasted = await leaking.until_agent_is_gone(within_seconds=LEAK_LASTS_SECONDS)
-            (done,) = await asyncio.gather(*healthy)
-            after = await calls.place(stage, calls.SHORT)
+            done = [*await asyncio.gather(*healthy), await calls.place(stage, calls.SHORT)]
         finally:
             watching.cancel()
     how = "went on" if lasted is None else f"was ended after {lasted:.0f} s"
     return Outcome(
-        lost=done.is_lost + after.is_lost,
-        calls=2,
+        lost=sum(call.is_lost for call in done),
+        calls=len(done),
+        why=calls.problems(done),
         figures=(Figure("the pod grew to", (watch.pod,), "MiB"),),
         seen=f"the leaking call held up to {watch.process:.0f} MiB and {how}",
     )
@@ -58,11 +58,11 @@ async def block(world: World, subject: Subject) -> Outcome:
     async with world.stage(subject) as stage, calls.on(stage, 1) as healthy:
         async with dialling.dialled(stage, room=f"block-{BLOCK_SECONDS}") as blocked:
             lasted = await blocked.until_agent_is_gone(within_seconds=BLOCKED_AT_MOST_SECONDS)
-        (done,) = await asyncio.gather(*healthy)
-        after = await calls.place(stage, calls.SHORT)
+        done = [*await asyncio.gather(*healthy), await calls.place(stage, calls.SHORT)]
     figures = () if lasted is None else (Figure("silent for", (lasted,), "s"),)
     seen = "then the blocked call was ended" if lasted else "the blocked call was not ended"
-    return Outcome(done.is_lost + after.is_lost, 2, figures, seen)
+    lost = sum(call.is_lost for call in done)
+    return Outcome(lost, len(done), figures, seen, why=calls.problems(done))
 
 
 DRILLS = (
@@ -76,6 +76,6 @@ DRILLS = (
         "block",
         "One call blocks its event loop beside a healthy one and before another",
         block,
-        Setting.WAITING,
+        Setting.CALM,
     ),
 )

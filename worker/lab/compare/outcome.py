@@ -39,31 +39,36 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one drill showed of one subject: `lost` of `calls` where calls were at stake, figures,
-    and what was seen in words. A drill that could not be held has only `failed`.
+    """What one drill showed of one subject: `lost` of `calls` where calls were at stake, and why,
+    figures, and what was seen in words. A drill that could not be held has only `failed`.
     """
 
     lost: int | None = None
     calls: int | None = None
     figures: tuple[Figure, ...] = ()
     seen: str = ""
+    why: str = ""
     failed: str = ""
 
     def __str__(self) -> str:
         if self.failed:
             return f"failed: {self.failed}"
         lost = "" if self.calls is None else f"**{self.lost} of {self.calls} lost**"
+        if self.why:
+            lost += f" ({self.why})"
         parts = [lost, *map(str, self.figures), self.seen]
         return "; ".join(part for part in parts if part)
 
 
 class Setting(StrEnum):
-    """Where a drill is held: on a stage that harmless drills share, on one of its own, or on one of
-    its own and at the same time as others that mostly wait.
+    """Where a drill is held: on a stage that harmless drills share, or on one of its own. At the
+    end come those that only wait, all at the same time, and beside them the calm ones, whose
+    outcome a waiting neighbour does not change.
     """
 
     SHARED = "shared"
     OWN = "own"
+    CALM = "calm"
     WAITING = "waiting"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from worker import errors
-from worker.lab.compare import crowding, footprint, joining, neighbours, outages, signals
+from worker.lab.compare import crowding, footprint, joining, neighbours, outages, quiet, signals
 from worker.lab.compare.outcome import Drill, Outcome, Setting, Subject
 from worker.lab.compare.stage import World
 from worker.lab.compare.table import Results
@@ -17,8 +17,9 @@ DRILLS: tuple[Drill, ...] = (
     *signals.DRILLS,
     *neighbours.DRILLS,
     *outages.DRILLS,
-    *joining.DRILLS,
+    # Memory of an idle pod is the first thing to be measured on the shared stage.
     *footprint.DRILLS,
+    *joining.DRILLS,
 )
 
 LONGEST_REASON = 160
@@ -54,26 +55,30 @@ async def run(world: World, drills: Sequence[Drill], say: Say) -> Results:
         done = f"[{len(results):>2}/{total}] {took:4.0f} s  {drill.name:<13} {subject:<10}"
         say(f"{done} {outcome}")
 
+    async def hold_each(steps: Iterable[Step]) -> None:
+        for step in steps:
+            world.busy_ratios.append(await quiet.wait())
+            await hold(step)
+
     # One after the other: they measure, or need the machine for themselves.
-    alone, waiting = ordered(drills)
-    for step in alone:
-        await hold(step)
+    order = ordered(drills)
+    await hold_each([*order[Setting.SHARED], *order[Setting.OWN]])
     await world.clear()
 
-    # Those that mostly wait do it together.
+    # Those that only wait, and meanwhile the calm ones.
     async with asyncio.TaskGroup() as together:
-        for step in waiting:
+        for step in order[Setting.WAITING]:
             together.create_task(hold(step), name=f"{step[0].name} {step[1]}")
+        together.create_task(hold_each(order[Setting.CALM]), name="calm drills")
     return {(drill.name, subject): outcome for (drill, subject), outcome in results.items()}
 
 
-def ordered(drills: Sequence[Drill]) -> tuple[list[Step], list[Step]]:
-    """Those to hold one after the other, and those to hold at the same time. On a shared stage one
-    subject's drills follow each other; else the two subjects take turns.
-    """
+def ordered(drills: Sequence[Drill]) -> dict[Setting, list[Step]]:
+    """On the shared stage one subject's drills follow each other; else the subjects take turns."""
     of = {s: [drill for drill in drills if drill.setting is s] for s in Setting}
-    shared = [(drill, subject) for subject, drill in product(Subject, of[Setting.SHARED])]
-    return [*shared, *product(of[Setting.OWN], Subject)], [*product(of[Setting.WAITING], Subject)]
+    order = {setting: list(product(of[setting], Subject)) for setting in Setting}
+    order[Setting.SHARED].sort(key=lambda step: list(Subject).index(step[1]))
+    return order
 
 
 async def held(drill: Drill, world: World, subject: Subject) -> Outcome:

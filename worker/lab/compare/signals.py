@@ -34,7 +34,8 @@ async def _told_to_stop(world: World, subject: Subject, sends: list[Send]) -> Ou
         leaving = asyncio.create_task(_leave(stage.worker, sends), name="told to stop")
         done = await asyncio.gather(*placed)
         how = await leaving
-    return Outcome(lost=sum(call.is_lost for call in done), calls=len(done), seen=how)
+    lost = sum(call.is_lost for call in done)
+    return Outcome(lost, len(done), seen=how, why=calls.problems(done))
 
 
 async def _leave(worker: Running, sends: list[Send]) -> str:

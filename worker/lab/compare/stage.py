@@ -27,7 +27,8 @@ SETTLES_WITHIN_SECONDS = 4.0
 @dataclass(slots=True)
 class World:
     """What all drills of a run share. `memory_limit_bytes` is what a call of ours may hold where
-    memory is at stake; `start_seconds` grows with every start of a worker.
+    memory is at stake; `start_seconds` grows with every start of a worker, and `busy_ratios` with
+    every drill: how busy the machine was with other things before it.
     """
 
     binary: Path
@@ -37,6 +38,7 @@ class World:
     start_seconds: dict[Subject, list[float]] = field(
         default_factory=lambda: {subject: [] for subject in Subject}
     )
+    busy_ratios: list[float] = field(default_factory=list)
     _shared: "tuple[Subject, Stage, AsyncExitStack] | None" = None
 
     async def shared(self, subject: Subject) -> "Stage":
