@@ -99,6 +99,25 @@ async def test_the_load_is_that_of_the_pods_own_cgroup(
     assert all(0 <= value < 1 for value in seen["memory"])
 
 
+async def test_memory_counts_where_the_pod_is_near_its_limit(cluster: Cluster, tell: Tell) -> None:
+    """84 % of the limit lies between 75 %, where memory begins to count, and 90 %, where it is
+    full.
+    """
+    (pod,) = cluster.pods().values()
+    name = pod["metadata"]["name"]
+    filling = asyncio.create_task(
+        asyncio.to_thread(cluster.kubectl, "exec", name, "--", "python", "-c", fleet.FILL)
+    )
+    seen = []
+    while not filling.done():
+        metrics = await asyncio.to_thread(cluster.metrics, name)
+        seen.append(metrics['voicefleet_load_ratio{part="memory"}'])
+        await asyncio.sleep(0.5)
+    tell(f"cgroup, limit, held: {(await filling).checked().strip()}; memory's part: {seen}")
+    assert 0.2 < max(seen) < 1
+    assert set(cluster.pods()) == {pod["metadata"]["uid"]}
+
+
 async def test_a_change_of_the_autoscaler_changes_no_pod(cluster: Cluster, world: World) -> None:
     before = set(cluster.pods())
     changed = fleet.values(world, max=5, usePercent=60)
@@ -120,7 +139,7 @@ async def test_a_rollout_holds_a_call_to_its_end_and_the_old_pod_leaves_after_it
         if event.kind is EventKind.FIRST_AUDIO:
             talks.set()
 
-    call = asyncio.create_task(fleet.call(world, 4, on_event=told))
+    call = asyncio.create_task(fleet.call(world, 2, times=3, on_event=told))
     await asyncio.wait_for(talks.wait(), 60)
     fleet.apply(cluster, "upgrade", fleet.values(world, tag=NEXT_TAG)).checked()
 
@@ -145,7 +164,7 @@ async def test_a_rollout_holds_a_call_to_its_end_and_the_old_pod_leaves_after_it
     await fleet.call(world, 1)
 
 
-def test_no_object_shows_a_secret(cluster: Cluster, world: World) -> None:
+async def test_no_object_shows_a_secret(cluster: Cluster, world: World) -> None:
     shown = cluster.kubectl("describe", "all,configmaps,events,secrets,networkpolicies").checked()
     shown += cluster.kubectl("get", "all,configmaps", "--output", "yaml").checked()
     for pod in cluster.pods().values():

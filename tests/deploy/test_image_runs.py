@@ -19,7 +19,7 @@ from worker.lab.caller import CallPlan
 from worker.lab.livekit_server import LiveKitServer
 from worker.lab.timeline import Event, EventKind
 
-pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = pytest.mark.docker
 
 READY_WITHIN_SECONDS = 120.0
 
@@ -66,6 +66,8 @@ async def stage(
         await processes.stop(providers)
 
 
+@pytest.mark.server
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_call_that_is_on_when_the_container_is_stopped_is_held_to_its_end(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +96,8 @@ async def test_a_call_that_is_on_when_the_container_is_stopped_is_held_to_its_en
     assert engine.exit_code(stage.container) == 0, stage.container.log()[-2000:]
 
 
+@pytest.mark.server
+@pytest.mark.asyncio(loop_scope="session")
 async def test_nothing_was_refused_by_the_read_only_root_or_the_missing_rights(
     stage: Stage,
 ) -> None:
