@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test unit check gates bench compare chart manifests chart-scan lock clean
+.PHONY: help demo stop test unit cluster-test check gates bench compare chart manifests chart-scan lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -21,7 +21,11 @@ test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest
 
 unit: $(READY) ## The tests that need no server and no Helm, in under a minute
-	@$(BIN)/pytest -m "not server and not helm"
+	@$(BIN)/pytest -m "not server and not helm and not cluster"
+
+# Installs, calls, upgrades and uninstalls in the cluster that KUBECONFIG names: tests/cluster/README.md.
+cluster-test: $(READY)
+	@$(BIN)/pytest -m cluster tests/cluster
 
 gates: $(READY) ## Format, lint, types, direction of imports
 	@$(BIN)/ruff format --check .

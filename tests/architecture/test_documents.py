@@ -50,9 +50,9 @@ def test_the_readmes_tree_matches_the_disk() -> None:
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 def test_every_make_target_and_verb_that_is_named_exists(text: str) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z]+)", text)) | set(
-        re.findall(r"^make ([a-z]+)", text, re.M)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z-]+)", text)) | set(
+        re.findall(r"^make ([a-z-]+)", text, re.M)
     )
     assert named <= targets
     assert set(re.findall(r"python -m worker ([a-z]+)", text)) <= set(app.VERBS)

@@ -1,4 +1,4 @@
-"""Runs a real livekit-server on this machine, reachable from this machine only."""
+"""Runs a real livekit-server on this machine, on one address alone: loopback by default."""
 
 import asyncio
 import contextlib
@@ -51,14 +51,14 @@ async def run(binary: Path) -> AsyncIterator[LiveKitServer]:
             await processes.stop(server.process)
 
 
-async def start(binary: Path, folder: Path) -> LiveKitServer:
+async def start(binary: Path, folder: Path, host: str = HOST) -> LiveKitServer:
     """livekit-server that goes on after this process has ended; end it with `processes.stop`.
 
-    `folder` keeps its configuration and its log.
+    `folder` keeps its configuration and its log. `host` is an address of this machine.
 
     :raises ToolError: if it does not start; with the last lines of its log.
     """
-    config = _write_configuration(folder)
+    config = _write_configuration(folder, host)
     running = await _start(binary, config.path, config.url)
     return LiveKitServer(config.url, API_KEY, config.api_secret, running)
 
@@ -95,41 +95,44 @@ class _Configuration:
     api_secret: str
 
 
-def _write_configuration(folder: Path) -> _Configuration:
+def _write_configuration(folder: Path, host: str) -> _Configuration:
     """Free ports and a secret of our own: several servers can run on one machine."""
-    signal_port, udp_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+    signal_port = _free_port(host, socket.SOCK_STREAM)
+    udp_port = _free_port(host, socket.SOCK_DGRAM)
     api_secret = secrets.token_urlsafe(36)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIGURATION_FILE
     path.touch(mode=0o600)  # not a command line, which everybody on this machine can see
-    document = configuration(signal_port, udp_port, api_secret)
+    document = configuration(signal_port, udp_port, api_secret, host)
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")
-    return _Configuration(path, f"ws://{HOST}:{signal_port}", api_secret)
+    return _Configuration(path, f"ws://{host}:{signal_port}", api_secret)
 
 
-def configuration(signal_port: int, udp_port: int, api_secret: str) -> dict[str, Any]:
-    """livekit-server's configuration (JSON is YAML): everything on the loopback address only."""
+def configuration(
+    signal_port: int, udp_port: int, api_secret: str, host: str = HOST
+) -> dict[str, Any]:
+    """livekit-server's configuration (JSON is YAML): everything on one address only."""
     return {
         "port": signal_port,
-        "bind_addresses": [HOST],
+        "bind_addresses": [host],
         "rtc": {
             "udp_port": udp_port,
             # Media over TCP would listen on every address: livekit-server gives no choice
-            # (mediatransportutil, rtcconfig/webrtc_config.go). Loopback does not need it.
+            # (mediatransportutil, rtcconfig/webrtc_config.go). One machine does not need it.
             "tcp_port": 0,
             "use_external_ip": False,
-            "node_ip": HOST,
-            "enable_loopback_candidate": True,
-            "ips": {"includes": [f"{HOST}/32"]},
+            "node_ip": host,
+            "enable_loopback_candidate": host == HOST,
+            "ips": {"includes": [f"{host}/32"]},
         },
         "keys": {API_KEY: api_secret},
         "logging": {"level": "info", "json": True},
     }
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def _free_port(host: str, kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 

@@ -19,6 +19,7 @@ from worker.lab.conversation import Conversation
 from worker.lab.reception import DESK, Desk
 from worker.lab.recognition import Recognizer
 
+HOST = "127.0.0.1"
 # OpenAI's own limit for a recording, and a little for the form around it.
 MAX_BODY_BYTES = 26 * 1024 * 1024
 # Requests that are still open when the server stops: silent ones never end by themselves.
@@ -42,8 +43,8 @@ def application(
 
 
 @asynccontextmanager
-async def serving(app: web.Application, port: int = 0) -> AsyncIterator[int]:
-    """Listen on 127.0.0.1 and give the port; 0 takes any that is free.
+async def serving(app: web.Application, port: int = 0, host: str = HOST) -> AsyncIterator[int]:
+    """Listen on `host` and give the port; 0 takes any that is free.
 
     :raises PortError: if the port is taken.
     """
@@ -52,11 +53,11 @@ async def serving(app: web.Application, port: int = 0) -> AsyncIterator[int]:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, host, port).start()
         yield runner.addresses[0][1]
     except OSError as error:
         raise errors.PortError(
-            f"cannot listen on 127.0.0.1:{port}: {error.strerror}", fix="use another --port"
+            f"cannot listen on {host}:{port}: {error.strerror}", fix="use another --port"
         ) from error
     finally:
         await runner.cleanup()
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = dict(behaviour.from_text(text) for text in options.behaviour)
         asyncio.run(
             _serve(
-                application(script, key=options.key, behaviours=Behaviours(wanted)), options.port
+                application(script, key=options.key, behaviours=Behaviours(wanted)),
+                options.port,
+                options.host,
             )
         )
     except errors.VoicefleetError as error:
@@ -81,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker.lab.providers", description=__doc__)
+    parser.add_argument("--host", default=HOST, help="an address of this machine")
     parser.add_argument("--port", type=int, default=0, help="0, the default: any that is free")
     parser.add_argument(
         "--conversation", default="assistant", help="a name that ships, or a path to a .toml file"
@@ -96,13 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(app: web.Application, port: int) -> None:
+async def _serve(app: web.Application, port: int, host: str) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with serving(app, port) as actual_port:
-        sys.stdout.write(f"stand-ins listen on http://127.0.0.1:{actual_port}\n")
+    async with serving(app, port, host) as actual_port:
+        sys.stdout.write(f"stand-ins listen on http://{host}:{actual_port}\n")
         sys.stdout.flush()
         await stopped.wait()
 

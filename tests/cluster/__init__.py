@@ -1,0 +1,1 @@
+"""The chart and the image in a real cluster; see README.md."""
