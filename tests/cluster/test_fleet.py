@@ -79,10 +79,12 @@ async def test_helm_test_calls_from_a_pod(cluster: Cluster, tell: Tell) -> None:
     tell(f"helm test passed after {time.monotonic() - began:.1f} s")
 
 
-async def test_the_load_is_that_of_the_pods_own_cgroup(
+async def test_a_call_shows_in_the_load_of_its_pod(
     cluster: Cluster, world: World, tell: Tell
 ) -> None:
-    """One call is more than 70 % of a tenth of a CPU, so its part of the load must move."""
+    """By slots. What CPU and memory show is told, not asserted: with a request of a tenth of a CPU
+    their parts are high before the call.
+    """
     (pod,) = cluster.pods().values()
     name = pod["metadata"]["name"]
     seen: dict[str, list[float]] = {"cpu": [], "memory": [], "slots": []}
@@ -94,7 +96,6 @@ async def test_the_load_is_that_of_the_pods_own_cgroup(
         await asyncio.sleep(1)
     await call
     tell(f"load by part: {seen}")
-    assert max(seen["cpu"]) > 0
     assert max(seen["slots"]) == 0.5
     assert all(0 <= value < 1 for value in seen["memory"])
 
