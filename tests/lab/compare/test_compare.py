@@ -1,7 +1,9 @@
 """The comparison as a visitor has it: one command, one table, nothing left running."""
 
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,14 @@ from worker.lab import processes, stack
 pytestmark = pytest.mark.server
 
 
+def environment(folder: Path, binary: Path) -> dict[str, str]:
+    return stack.clean_environment() | {"LIVEKIT_SERVER_BIN": str(binary), "TMPDIR": str(folder)}
+
+
 def compare(folder: Path, binary: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         processes.python("worker", "compare", *options),
-        env=stack.clean_environment() | {"LIVEKIT_SERVER_BIN": str(binary), "TMPDIR": str(folder)},
+        env=environment(folder, binary),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -40,6 +46,26 @@ def test_a_drill_is_held_with_both_workers_and_leaves_nothing(
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `idle-memory`")]
     assert "failed" not in row
     assert row.count(" MiB; 2 warm processes |") >= 1
+    assert left_over(folder) == []
+    assert not list(folder.glob("compare-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_comparison_that_is_stopped_takes_its_stage_down(
+    folder: Path, livekit_server_binary: Path, number: signal.Signals
+) -> None:
+    running = subprocess.Popen(
+        processes.python("worker", "compare", "--only", "leak"),
+        env=environment(folder, livekit_server_binary),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    # The stand-ins, livekit-server, a worker, its forkserver and its warm processes.
+    while len(left_over(folder)) < 7:
+        assert running.poll() is None
+        time.sleep(0.2)
+    running.send_signal(number)
+    assert running.wait(timeout=60) == ExitCode.INTERRUPTED
     assert left_over(folder) == []
     assert not list(folder.glob("compare-*"))
 
