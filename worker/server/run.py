@@ -59,9 +59,10 @@ async def _serve_until(
 
         # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end. LiveKit's
         # start takes no call, and waits long for processes that cannot load.
-        if not pod.state.is_serving:
+        has_begun = pod.state.is_serving or not serving.done()
+        if not pod.state.is_serving and pod.state.prewarm_failures:
             serving.cancel()
-        elif not devmode:
+        elif has_begun and not devmode:
             pod.state.begin_drain(settings.pod.drain_timeout_seconds)
             await _drain(pod, settings)
     finally:
