@@ -38,9 +38,10 @@ async def test_prometheus_answers_what_operations_ask_of_a_pod_with_calls(
             await wait_until(lambda: len(causes(up)) == 2, because="both calls are over")
 
             async def has_seen_the_end() -> bool:
-                return await watching.value("sum(voicefleet_calls_active)") == 0
+                ended = "sum(voicefleet_calls_total{outcome='completed'})"
+                return await watching.value(ended) == 2
 
-            await wait_until(has_seen_the_end, because="the last scrape saw no call")
+            await wait_until(has_seen_the_end, because="a scrape saw the end of both")
             ask = watching.value
 
             # How full was the fleet, and is there room?
