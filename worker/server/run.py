@@ -57,8 +57,7 @@ async def _serve_until(
     try:
         await asyncio.wait({serving, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
 
-        # Told to stop, or LiveKit is gone for good: take nothing new, let the calls end. LiveKit's
-        # start takes no call, and waits long for processes that cannot load.
+        # Told to stop, or LiveKit is gone: take nothing new, let calls end. A start cannot drain.
         has_begun = pod.state.is_serving or not serving.done()
         if not pod.state.is_serving and pod.state.prewarm_failures:
             serving.cancel()
