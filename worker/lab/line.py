@@ -10,6 +10,7 @@ import aiohttp
 from livekit import api, rtc
 
 from worker import errors
+from worker.lab import cancelling
 from worker.lab.changes import Changes
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -68,8 +69,9 @@ class Line:
     async def connect(self) -> None:
         """:raises LiveKitError: if LiveKit does not let the caller in."""
         options = rtc.RoomOptions(connect_timeout=CONNECT_TIMEOUT_SECONDS)
+        connecting = self.room.connect(self._address.url, _token(self._address), options)
         try:
-            await self.room.connect(self._address.url, _token(self._address), options)
+            await cancelling.after(connecting)
         except rtc.ConnectError as error:
             raise errors.LiveKitError(
                 f"LiveKit at {self._address.url} answers, but the caller could not join: {error}",
