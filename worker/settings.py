@@ -100,11 +100,16 @@ def for_development(settings: Settings) -> Settings:
 
 
 def for_jobs(settings: Settings) -> Settings:
-    """The same settings, without the secret that no call needs; it leaves the environment too, so
-    that no process started from here inherits it.
+    """The same settings, without the secrets that no call needs; they leave the environment too, so
+    that no process started from here inherits them.
     """
-    os.environ.pop("WORKER_DRAIN_TOKEN", None)
-    return replace(settings, pod=settings.pod.model_copy(update={"drain_token": None}))
+    for name in ("WORKER_DRAIN_TOKEN", "WORKER_REPORT_TOKEN"):
+        os.environ.pop(name, None)
+    return replace(
+        settings,
+        pod=settings.pod.model_copy(update={"drain_token": None}),
+        telemetry=settings.telemetry.model_copy(update={"report_token": None}),
+    )
 
 
 def lend_to_opentelemetry(env_file: Path | str = ".env") -> None:

@@ -5,7 +5,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from worker.setting_groups import Group
 
@@ -38,6 +38,11 @@ class Telemetry(Group):
         None,
         validation_alias="WORKER_REPORT_URL",
         description="An address that the report of each call is posted to, as JSON.",
+    )
+    report_token: SecretStr | None = Field(
+        None,
+        validation_alias="WORKER_REPORT_TOKEN",
+        description="Sent with each report to WORKER_REPORT_URL, as a bearer token.",
     )
     otlp_endpoint: str | None = Field(
         None,

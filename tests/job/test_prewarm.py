@@ -8,7 +8,7 @@ from livekit.agents import JobExecutorType, JobProcess, inference, llm
 from worker import errors
 from worker import settings as settings_module
 from worker.job import prewarm, shared_models
-from worker.providers import session
+from worker.providers import prepared, session
 
 OWN_SETUP = """
 from livekit.agents import AgentServer, JobContext, JobProcess
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 def test_a_warm_process_has_settings_vad_and_agent_file(process: JobProcess) -> None:
     settings = settings_module.load()
     prewarm.load(process, settings=settings)
-    assert process.userdata[session.SETTINGS] is settings
-    assert isinstance(process.userdata[session.VAD], inference.VAD)
+    assert process.userdata[prepared.SETTINGS] is settings
+    assert isinstance(process.userdata[prepared.VAD], inference.VAD)
     assert process.userdata[prewarm.AGENT_FILE].agent_name == "assistant"
 
 
@@ -50,7 +50,7 @@ async def test_a_warm_process_has_the_llm_of_its_first_session(
         monkeypatch.setenv(name, "key")
     monkeypatch.setenv("WORKER_LLM", "openai/one,openai/two")
     prewarm.load(process, settings=settings_module.load())
-    made = process.userdata[session.LLM]
+    made = process.userdata[prepared.LLM]
     assert isinstance(made, llm.FallbackAdapter)
     assert session.build(process).llm is made
     assert session.build(process).llm is not made

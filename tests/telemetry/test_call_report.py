@@ -171,7 +171,7 @@ def receiving(*answers: int) -> Iterator[tuple[str, list[Any]]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             code = codes.pop(0) if codes else 200
             if code == 200:
-                taken.append((self.headers["Content-Type"], json.loads(body)))
+                taken.append((self.headers["Authorization"], json.loads(body)))
             self.send_response(code)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
@@ -200,14 +200,14 @@ def test_a_receiver_that_is_ill_gets_every_report_when_it_is_well(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with receiving(503, 429, 500) as (url, taken):
-        courier = Courier(Address(url))
+        courier = Courier(Address(url, "hunter2"))
         for number in range(3):
             courier.add(report(f"AJ_{number}"))
         deadline = time.monotonic() + 5
         while len(taken) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         courier.close(deadline)
-    assert taken == [("application/json", report(f"AJ_{n}")) for n in range(3)]
+    assert taken == [("Bearer hunter2", report(f"AJ_{n}")) for n in range(3)]
     assert lost(caplog) == []
 
 
@@ -220,7 +220,7 @@ def test_a_report_that_is_refused_is_written_to_the_log_and_holds_up_no_other(
         courier.add(report("AJ_bad"))
         courier.add(report("AJ_good"))
         courier.close(time.monotonic() + 5)
-    assert [body["job_id"] for _, body in taken] == ["AJ_good"]
+    assert taken == [(None, report("AJ_good"))]
     assert lost(caplog) == [("AJ_bad", f"HTTP {code}")]
 
 

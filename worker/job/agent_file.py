@@ -19,7 +19,9 @@ from livekit.agents.cli import discover
 from livekit.agents.worker import ServerType, WorkerPermissions
 
 from worker import errors
-from worker.providers import session
+
+# Known by name: whoever does not use it does not pay for its import.
+OUR_SESSION = "worker.providers.session"
 
 WHAT_TO_WRITE = (
     "define one, as LiveKit's documentation shows: server = AgentServer(), then"
@@ -153,7 +155,8 @@ def _only_server(name: str, module: ModuleType) -> AgentServer:
 
 
 def _is_our_session(value: object) -> bool:
-    return value is session or getattr(value, "__module__", None) == session.__name__
+    names = (getattr(value, "__name__", None), getattr(value, "__module__", None))
+    return OUR_SESSION in names
 
 
 def _what_there_is() -> str:

@@ -8,13 +8,13 @@ from worker.job.agent_file import AgentFile
 from worker.job.pod_line import POD_LINE
 from worker.job.prewarm import AGENT_FILE
 from worker.job.watch import Watch
-from worker.providers import session
+from worker.providers.prepared import SETTINGS
 from worker.settings import Settings
 
 
 async def answer(ctx: JobContext) -> None:
     """Run the agent file's entrypoint, watched for as long as the call lasts."""
-    settings: Settings = ctx.proc.userdata[session.SETTINGS]
+    settings: Settings = ctx.proc.userdata[SETTINGS]
     watch = Watch(ctx, settings.call, ctx.proc.userdata.get(POD_LINE))
     watch.begin()
     await _hosted(ctx).entrypoint(ctx)

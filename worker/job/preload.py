@@ -12,11 +12,10 @@ from importlib import import_module
 
 # What every job imports: once here, and not again in each, where it would be memory of its own and
 # time before the call. And what is imported on first use, inside the first call, where each would
-# stop that call's audio for a tenth of a second: every plugin, what the OpenAI client needs to open
-# its first connection, and what LiveKit aligns captions with speech by.
+# stop that call's audio for a tenth of a second: what the OpenAI client needs to open its first
+# connection, and what LiveKit aligns captions with speech by.
 MODULES = (
     "worker.job.entrypoint",
-    "worker.providers.session",
     "anyio._backends._asyncio",
     "numpy.fft",
 )

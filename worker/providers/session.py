@@ -5,6 +5,7 @@ This is the one call an agent file makes to be independent of who provides what:
 """
 
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TypeVar
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
@@ -12,15 +13,17 @@ from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
 from worker import errors
 from worker import settings as settings_module
 from worker.providers import llm, stt, tts, turns
+from worker.providers.prepared import LLM, SETTINGS, VAD
+from worker.setting_groups import Providers
 from worker.settings import Settings
 
-# Where prewarm leaves what it has loaded, in LiveKit's `JobProcess.userdata`. The key for the VAD
-# is the one that LiveKit's documentation uses, so that either side finds the other's.
-SETTINGS = "worker.settings"
-VAD = "vad"
-LLM = "worker.llm"
-
 Userdata = TypeVar("Userdata")
+
+
+def import_plugins(settings: Providers) -> None:
+    """Import the plugin of every chosen provider. A plugin must be imported in the main thread."""
+    for model in (*settings.stt, *settings.llm, *settings.tts):
+        import_module(f"livekit.plugins.{model.provider}")
 
 
 def prepare(process: JobProcess) -> None:

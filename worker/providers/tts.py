@@ -4,8 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import tts
-from livekit.plugins import cartesia, openai
-from livekit.plugins.cartesia.models import TTSDefaultVoiceId
 
 from worker.providers import keys
 from worker.setting_groups import Model, Providers
@@ -21,6 +19,9 @@ def build(settings: Providers) -> tts.TTS[Any]:
 
 
 def _cartesia(settings: Providers, model: Model) -> tts.TTS[Any]:
+    from livekit.plugins import cartesia
+    from livekit.plugins.cartesia.models import TTSDefaultVoiceId
+
     key = keys.required(settings.cartesia_api_key, "CARTESIA_API_KEY")
     return cartesia.TTS(
         model=model.model or "sonic-3",
@@ -32,6 +33,8 @@ def _cartesia(settings: Providers, model: Model) -> tts.TTS[Any]:
 
 
 def _openai(settings: Providers, model: Model) -> tts.TTS[Any]:
+    from livekit.plugins import openai
+
     return openai.TTS(
         model=model.model or "gpt-4o-mini-tts",
         voice=model.voice or "ash",

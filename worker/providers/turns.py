@@ -8,7 +8,6 @@ import warnings
 from importlib import import_module
 from typing import Any, Final
 
-from huggingface_hub import try_to_load_from_cache
 from livekit.agents import inference, vad
 from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode, TurnHandlingOptions
@@ -58,6 +57,8 @@ def missing_weights() -> list[str]:
     """The files of the plugin that are not in the model hub's cache. Those of both detectors are
     needed, because the inference process loads both.
     """
+    from huggingface_hub import try_to_load_from_cache
+
     models = _import_plugin("livekit.plugins.turn_detector.models")
     files = (f"onnx/{models.ONNX_FILENAME}", "languages.json", "tokenizer.json")
     return [

@@ -129,7 +129,8 @@ def _server(
         job_memory_warn_mb=pod.call_memory_warn_bytes / BYTES_PER_MB,
         job_memory_limit_mb=call_limit_bytes / BYTES_PER_MB if call_limit_bytes else 0,
         permissions=hosted.permissions,
-        preload_modules=["worker.job.preload"],
+        preload_modules=["worker.job.preload"]
+        + ["worker.job.preload_providers"] * hosted.uses_our_providers,
         setup_fnc=partial(prewarm.load, settings=settings),
         log_level=settings.logs.level,
     )

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -50,6 +50,7 @@ class Address:
     """A POST a report. A receiver may get one twice, and knows it by its job id."""
 
     url: str
+    token: str | None = field(default=None, repr=False)
 
     def deliver(self, report: Report) -> None:
         """:raises OSError: if it is not taken now.
@@ -61,6 +62,8 @@ class Address:
             headers={"Content-Type": "application/json", "User-Agent": "voicefleet"},
             method="POST",
         )
+        if self.token is not None:
+            request.add_header("Authorization", f"Bearer {self.token}")
         opener = urllib.request.build_opener(_NoRedirect)
         try:
             with opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS):

@@ -50,5 +50,6 @@ def begin(settings: Telemetry) -> Reports:
     if settings.report_dir is not None:
         places.append(Directory(settings.report_dir))
     if settings.report_url is not None:
-        places.append(Address(settings.report_url))
+        token = settings.report_token
+        places.append(Address(settings.report_url, token.get_secret_value() if token else None))
     return Reports(places, allow_pii=settings.allow_pii)
