@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,8 @@ from tests.promises.test_pod import exit_code_of, worker_of
 from worker import settings
 from worker.errors import ExitCode
 from worker.lab import processes
+from worker.lab.compare import outages, stage
+from worker.lab.compare.outcome import Subject
 
 pytestmark = pytest.mark.server
 
@@ -53,6 +56,19 @@ async def test_a_pod_that_is_told_to_stop_while_livekit_is_away_leaves_at_once(
         await asyncio.sleep(1.0)
         os.kill(worker.pid, signal.SIGTERM)
         assert await exit_code_of(worker) == ExitCode.OK
+
+
+async def test_a_call_goes_on_over_a_restart_of_livekit_and_the_next_one_is_taken(
+    livekit_server_binary: Path,
+) -> None:
+    """The drill of `compare`: killed in the middle of the call, and back 2 s later."""
+    async with stage.world(livekit_server_binary, memory_limit_bytes=0) as world:
+        outcome = await outages.restart(world, Subject.OURS)
+    assert outcome.lost == 0
+    assert [figure.name for figure in outcome.figures] == [
+        "a new call is taken after",
+        "the old one is answered again after",
+    ]
 
 
 @asynccontextmanager
