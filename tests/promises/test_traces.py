@@ -79,7 +79,7 @@ async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join
         async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
             done = await caller.place_call(replace(plan(up), conversation=SHORT))
             assert timeline.verdict(done) is None
-            root = await collector.wait_for(is_call, within_seconds=10)
+            root = await collector.wait_for(is_call, within_seconds=20)
             after = await counted(up)
             logged = records(up)
 

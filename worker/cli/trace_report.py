@@ -9,7 +9,7 @@ from worker.lab import trace_tree
 from worker.lab.otlp_receiver import OtlpReceiver
 from worker.lab.stack import Stack
 
-# The pod sends its own span when the call's process has ended, and everything twice a second.
+# The pod ends its own span when the call's process has ended, and sends every few seconds.
 TRACE_WITHIN_SECONDS = 20.0
 
 
