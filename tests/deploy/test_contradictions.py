@@ -71,6 +71,11 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "agent.files and agent.configMap.name are both set",
         "keep one",
     ),
+    "alerts on rules that are not there": (
+        {"monitoring": {"alerts": {"enabled": True}}},
+        "monitoring.alerts.enabled without monitoring.rules.enabled",
+        "--set monitoring.rules.enabled=true",
+    ),
     "no agent": ({"agent": {"file": ""}}, "agent.file is empty", "agent.file=assistant"),
     "a secret among settings": (
         {"settings": {"OPENAI_API_KEY": "sk"}},

@@ -1,14 +1,18 @@
 """Whatever lies in the chart's files/ becomes an object: alerts, rules and dashboards of ops/."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from deploy.generate import helm
+from deploy.generate import helm, values
 from tests.deploy.rendering import Chart, Values, one
+from worker.telemetry.names import TURN_BUCKETS
+
+OPS = Path(__file__).parent.parent.parent / "ops"
 
 ALERTS = {
     "groups": [
@@ -25,7 +29,7 @@ ALERTS = {
         }
     ]
 }
-ON: Values = {"monitoring": {"alerts": {"enabled": True}, "dashboards": {"enabled": True}}}
+ON: Values = {"monitoring": {name: {"enabled": True} for name in ("rules", "alerts", "dashboards")}}
 
 
 @pytest.fixture
@@ -43,14 +47,38 @@ def with_files(tmp_path: Path) -> Path:
 def test_an_alert_of_ops_watches_its_own_release_and_keeps_its_words(
     chart: Chart, with_files: Path
 ) -> None:
-    rule = one(chart.render(ON, chart=with_files), "PrometheusRule")
+    found = [o for o in chart.render(ON, chart=with_files) if o["kind"] == "PrometheusRule"]
+    (rule,) = [o for o in found if o["metadata"]["name"].endswith("-alerts")]
     (alert,) = rule["spec"]["groups"][0]["rules"]
     fleet = 'namespace="talk",fleet="voices"'
     assert alert["expr"] == (
         f"voicefleet:slots_free:sum{{{fleet}}} < 1"
         f' and voicefleet_phase{{{fleet},phase="ready"}} > 0'
     )
-    assert alert["annotations"]["summary"] == "{{ $labels.fleet }} has {{ $value }} slots."
+    assert alert["annotations"] == {
+        "summary": "{{ $labels.fleet }} has {{ $value }} slots.",
+        "runbook_url": "ops/runbooks/NoFreeSlots.md",
+    }
+
+
+def test_every_number_that_a_team_may_set_names_a_value_of_the_chart() -> None:
+    """A comment behind a number names its value; one that names none would never be set."""
+    named = re.findall(
+        r'[\d.]+"? # values: (\S+)$',
+        "\n".join(path.read_text() for path in sorted(OPS.glob("*/*.yaml"))),
+        re.M,
+    )
+    assert set(named) == {
+        f"monitoring.{name}"
+        for name in ("rules.turnSeconds", "alerts.leastCalls", "alerts.leastTurns")
+    }
+
+
+def test_a_turn_is_late_at_a_bound_of_the_histogram() -> None:
+    """At any other number there is no such series, and the alert would be silent for ever."""
+    keys = {key.name: key for key in values.leaves(values.read(helm.CHART / "values.yaml"))}
+    offered = keys["monitoring.rules.turnSeconds"].schema["enum"]
+    assert set(offered) <= set(TURN_BUCKETS)
 
 
 def test_a_dashboard_of_ops_is_found_by_grafana_and_is_not_a_template(
@@ -73,7 +101,8 @@ def test_grafanas_label_may_have_another_name(chart: Chart, with_files: Path) ->
 
 def test_without_files_there_are_no_empty_objects(chart: Chart, with_files: Path) -> None:
     shutil.rmtree(with_files / "files")
-    assert all(o["kind"] != "PrometheusRule" for o in chart.render(ON, chart=with_files))
+    found = chart.render(ON, chart=with_files)
+    assert not [o for o in found if o["metadata"]["name"].endswith("-alerts")]
 
 
 def test_a_pod_is_scraped_to_the_end_of_its_drain(chart: Chart) -> None:

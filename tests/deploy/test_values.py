@@ -1,12 +1,14 @@
 """Every value of the chart does what its comment says; the table has one line for each."""
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from deploy.generate import helm, values
-from tests.deploy.rendering import Chart, Object, Values, at, merged, nested, one, settings
+from tests.deploy.rendering import Chart, Object, Values, at, merged, nested, settings
 
 POD = "Deployment/spec/template/spec"
 WORKER = f"{POD}/containers/0"
@@ -27,6 +29,11 @@ MAP = {"agent": {"file": "a.py", "configMap": {"name": "mine"}}}
 DIGEST = f"sha256:{'a' * 64}"
 ALL_ON = {"monitoring": {"podMonitor": {"enabled": True}, "rules": {"enabled": True}}}
 RULES = {"monitoring": {"rules": {"enabled": True}}}
+ALERTS = {"monitoring": {"rules": {"enabled": True}, "alerts": {"enabled": True}}}
+
+
+def has(text: str) -> Callable[[str], bool]:
+    return lambda seen: text in seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +288,18 @@ CASES = [
         RULES,
     ),
     Case(
+        "monitoring.rules.turnSeconds", 2, "rule/voicefleet:turns_slow:rate", has('le="2.0"'), RULES
+    ),
+    Case(
+        "monitoring.alerts.runbookUrl",
+        "https://wiki/runbooks/",
+        "rule/VoicefleetNoFreeSlots",
+        has("https://wiki/runbooks/VoicefleetNoFreeSlots.md"),
+        ALERTS,
+    ),
+    Case("monitoring.alerts.leastCalls", 7, "rule/VoicefleetCallsDropped", has(">= 7 #"), ALERTS),
+    Case("monitoring.alerts.leastTurns", 90, "rule/VoicefleetTurnsSlow", has(">= 90 #"), ALERTS),
+    Case(
         "telemetry.endpoint",
         "http://o:4317",
         f"{SETTING}OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -398,16 +417,20 @@ def look(found: list[Object], where: str) -> Any:
             return sum(o["kind"] == name for o in found)
         case "wanted":
             return wanted(found)[name]
+        case "rule":
+            return json.dumps(rules(found, name), ensure_ascii=False).replace('\\"', '"')
         case _:
             return at(found, where)
 
 
 def wanted(found: list[Object]) -> dict[str, str]:
     """The formula's rules by their reason, with {calls} for the series of the calls."""
-    (group,) = one(found, "PrometheusRule")["spec"]["groups"]
+    recorded = rules(found, "voicefleet:slots_wanted_by:sum")
     calls = 'voicefleet:calls:sum{namespace="talk",fleet="voices"}'
-    return {
-        rule["labels"]["reason"]: rule["expr"].replace(calls, "{calls}")
-        for rule in group["rules"]
-        if "labels" in rule
-    }
+    return {rule["labels"]["reason"]: rule["expr"].replace(calls, "{calls}") for rule in recorded}
+
+
+def rules(found: list[Object], name: str) -> list[Object]:
+    """The alerts, or the recording rules, of this name."""
+    groups = [g for o in found if o["kind"] == "PrometheusRule" for g in o["spec"]["groups"]]
+    return [r for g in groups for r in g["rules"] if name in (r.get("alert"), r.get("record"))]

@@ -97,6 +97,31 @@ async def test_the_files_handler_decides_and_its_words_reach_livekit(livekit: Li
     assert livekit.answers == ["accept desk-3"]
 
 
+@pytest.mark.parametrize("has_handler", [False, True], ids=["ours", "the file's"])
+async def test_a_call_counts_as_taken_before_livekit_hears_of_it_and_a_refused_one_never_does(
+    livekit: LiveKit, has_handler: bool
+) -> None:
+    """LiveKit may never assign what was taken, and that caller is not answered either."""
+
+    async def decide(request: JobRequest) -> None:
+        await request.accept()
+
+    taken: list[list[str]] = []
+    admission = Admission(
+        slots=1,
+        running=lambda: livekit.running,
+        handler=decide if has_handler else None,
+        on_taken=lambda: taken.append(list(livekit.answers)),
+    )
+    offers = [asyncio.create_task(admission.answer(livekit.offer())) for _ in range(2)]
+    await settle()
+    livekit.assign.set()
+    await asyncio.gather(*offers)
+    assert sorted(livekit.answers) == ["accept agent-job-1", "reject"]
+    (told_before,) = taken
+    assert "accept agent-job-1" not in told_before
+
+
 async def test_the_files_handler_may_refuse_for_good(livekit: LiveKit) -> None:
     async def refuse(request: JobRequest) -> None:
         await request.reject()

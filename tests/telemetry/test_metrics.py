@@ -25,6 +25,7 @@ READING = PodReading(
     phase="draining",
     load={"slots": 0.5, "cpu": 0.1, "memory": 0.0},
     load_reported=0.35,
+    drain_began_at=1_000_000.0,
     drain_deadline_at=1_000_060.0,
     oldest_call_seconds=12.0,
     warm_processes=2,
@@ -105,6 +106,7 @@ def test_gauges_are_asked_for_at_the_scrape() -> None:
     assert value(counted, "phase", phase="draining") == 1
     assert value(counted, "phase", phase="ready") == 0
     assert value(counted, "call_memory_bytes", slot="3") == 200
+    assert value(counted, "drain_began_timestamp_seconds") == 1_000_000.0
     assert value(counted, "drain_deadline_timestamp_seconds") == 1_000_060.0
 
 

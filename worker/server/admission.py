@@ -34,8 +34,8 @@ Handler = Callable[[JobRequest], Any]
 @dataclass(slots=True)
 class Admission:
     """LiveKit's request function. `running` gives the ids of the calls that have a process,
-    `handler` is the agent file's own, or None to take whatever comes, and `on_refused` hears of
-    each refusal of ours.
+    `handler` is the agent file's own, or None to take whatever comes. `on_taken` and `on_refused`
+    hear of each answer of ours before LiveKit does.
 
     Belongs to the parent's event loop: between the look at the slots and the reservation nothing
     else runs, so two offers for the last slot give one call.
@@ -45,6 +45,7 @@ class Admission:
     running: Callable[[], Iterable[str]]
     handler: Handler | None = None
     is_warm: Callable[[], bool] = lambda: True
+    on_taken: Callable[[], None] = lambda: None
     on_refused: Callable[[JobRequest, Cause], None] = lambda *_: None
     answer_within_seconds: float = ANSWER_WITHIN_SECONDS
     _reserved: set[str] = field(default_factory=set, init=False)
@@ -71,10 +72,11 @@ class Admission:
 
     async def _ask_handler(self, request: JobRequest) -> None:
         if self.handler is None:
+            self.on_taken()
             await request.accept()
             return
         answered = asyncio.Event()
-        watched = _watched(request, answered, self.on_refused)
+        watched = _watched(request, answered, self.on_taken, self.on_refused)
         handling = asyncio.create_task(_call(self.handler, watched), name="the file's on_request")
         waiting = asyncio.create_task(answered.wait(), name="wait for its answer")
         try:
@@ -104,12 +106,16 @@ async def _call(handler: Handler, request: JobRequest) -> None:
 
 
 def _watched(
-    request: JobRequest, answered: asyncio.Event, on_refused: Callable[[JobRequest, Cause], None]
+    request: JobRequest,
+    answered: asyncio.Event,
+    on_taken: Callable[[], None],
+    on_refused: Callable[[JobRequest, Cause], None],
 ) -> JobRequest:
     """The same request, for a handler whose first answer sets the event."""
 
     async def accept(arguments: JobAcceptArguments) -> None:
         answered.set()
+        on_taken()
         await request.accept(
             name=arguments.name,
             identity=arguments.identity,

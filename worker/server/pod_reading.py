@@ -45,6 +45,7 @@ def _reading(
         phase=state.phase.value,
         load={"slots": parts.slots, "cpu": parts.cpu, "memory": parts.memory},
         load_reported=meter.load(state.call_count),
+        drain_began_at=state.drain_began_at,
         drain_deadline_at=state.drain_deadline_at,
         oldest_call_seconds=state.oldest_call_seconds,
         warm_processes=processes.warm_count,

@@ -89,7 +89,7 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     )
     processes.on_fact, processes.on_over = telemetry.observe, telemetry.call_over
     processes.on_wrong = telemetry.metrics.event_rejected
-    admission.on_refused = telemetry.refused
+    admission.on_taken, admission.on_refused = telemetry.metrics.call_taken, telemetry.refused
 
     def started() -> None:
         state.is_serving = True

@@ -21,6 +21,7 @@ class PodReading:
     phase: str
     load: Mapping[str, float] = field(default_factory=dict)
     load_reported: float = 0.0
+    drain_began_at: float | None = None
     drain_deadline_at: float | None = None
     oldest_call_seconds: float | None = None
     warm_processes: int = 0
@@ -52,6 +53,7 @@ class Gauges(Collector):
             names.LOAD_REPORTED: {(): now.load_reported},
             names.PHASE: {(phase,): float(phase == now.phase) for phase in names.PHASES},
             names.DRAIN_CALLS_LEFT: {(): now.calls_active if draining else 0},
+            names.DRAIN_BEGAN: {(): now.drain_began_at or 0.0},
             names.DRAIN_DEADLINE: {(): now.drain_deadline_at or 0.0},
             names.OLDEST_CALL: {(): now.oldest_call_seconds or 0.0},
             names.WARM_PROCESSES: {(): now.warm_processes},

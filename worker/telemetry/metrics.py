@@ -74,6 +74,9 @@ class PodMetrics:
             case _:
                 pass
 
+    def call_taken(self) -> None:
+        self._counters[names.CALLS_TAKEN.name].inc()
+
     def call_ended(self, outcome: Outcome, cause: Cause, seconds: float | None) -> None:
         """Count a call that is over; `seconds` is None where it never began."""
         self._count(names.CALLS, outcome.value, cause.value)

@@ -53,10 +53,6 @@ def _counter(
     return Metric(PREFIX + name, Kind.COUNTER, unit, meaning, labels, series)
 
 
-def _singles(values: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple((value,) for value in values)
-
-
 CALLS_ACTIVE = _gauge("calls_active", "calls", "How many calls are on now.")
 SLOTS = _gauge("slots", "calls", "How many calls the pod takes at once.")
 LOAD = _gauge("load_ratio", "ratio", "How much of the part is in use, where 1 is full.", "part")
@@ -65,6 +61,9 @@ LOAD_REPORTED = _gauge(
 )
 PHASE = _gauge("phase", "0 or 1", "How the pod is: 1 for the phase that it is in.", "phase")
 DRAIN_CALLS_LEFT = _gauge("drain_calls_left", "calls", "How many calls a drain still waits for.")
+DRAIN_BEGAN = _gauge(
+    "drain_began_timestamp_seconds", "unix s", "How early a drain began; 0 without one."
+)
 DRAIN_DEADLINE = _gauge(
     "drain_deadline_timestamp_seconds",
     "unix s",
@@ -88,6 +87,7 @@ INFO = _gauge(
     "agent_name",
     "livekit_agents_version",
 )
+CALLS_TAKEN = _counter("calls_taken_total", "calls", "How many offered calls the pod has taken.")
 CALLS = _counter(
     "calls_total",
     "calls",
@@ -171,7 +171,7 @@ TURN = Metric(
     " end_of_turn, heard (the answer leaves the agent). From its own request: first_token (LLM),"
     " first_audio (TTS).",
     ("leg",),
-    _singles(LEGS),
+    tuple((leg,) for leg in LEGS),
     TURN_BUCKETS,
 )
 

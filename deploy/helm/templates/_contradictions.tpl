@@ -15,6 +15,7 @@ at once, before anything is created. Empty where all is well. */}}
 {{- include "voicefleet.contradictions.drain" . }}
 {{- include "voicefleet.contradictions.scale" . }}
 {{- include "voicefleet.contradictions.labels" . }}
+{{- include "voicefleet.contradictions.monitoring" . }}
 {{- include "voicefleet.contradictions.network" . }}
 {{- include "voicefleet.contradictions.cluster" . }}
 {{- end }}
@@ -166,6 +167,12 @@ at once, before anything is created. Empty where all is well. */}}
 {{- include "voicefleet.contradiction" (list (printf "%s sets %s, which is the chart's own" $key $name) "take it out, or see nameOverride") }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "voicefleet.contradictions.monitoring" -}}
+{{- if and .Values.monitoring.alerts.enabled (not .Values.monitoring.rules.enabled) }}
+{{- include "voicefleet.contradiction" (list "monitoring.alerts.enabled without monitoring.rules.enabled: the alerts read what the rules record, and would never fire" "--set monitoring.rules.enabled=true") }}
 {{- end }}
 {{- end }}
 
