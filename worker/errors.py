@@ -9,6 +9,7 @@ VoicefleetError
 ├── ToolError               a program that the lab needs cannot be had
 ├── LiveKitError            LiveKit cannot be reached, or refuses our key
 ├── ProviderError           a provider cannot be reached, or refuses our key
+├── FleetError              a Prometheus cannot be asked about the fleet
 └── CallError
     ├── NoAgentError        a call was placed and no agent joined it
     └── NotUnderstoodError  an agent joined, but one side did not understand the other
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     PORT = 71
     TOOL = 72
     MODELS = 73
+    FLEET = 75
     PROVIDER = 76
     SETTINGS = 78
     NO_AGENT = 80
@@ -44,6 +46,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.PORT: "an address to listen on is taken",
     ExitCode.TOOL: "a program that the lab needs cannot be had",
     ExitCode.MODELS: "a model is not on this machine",
+    ExitCode.FLEET: "a pod, or Prometheus, does not answer",
     ExitCode.PROVIDER: "a provider cannot be reached, or refuses the key",
     ExitCode.SETTINGS: "a setting is missing, wrong, or contradicts another",
     ExitCode.NO_AGENT: "a call was placed and no agent joined it",
@@ -112,6 +115,10 @@ class LiveKitError(VoicefleetError):
 
 class ProviderError(VoicefleetError):
     exit_code = ExitCode.PROVIDER
+
+
+class FleetError(VoicefleetError):
+    exit_code = ExitCode.FLEET
 
 
 class CallError(VoicefleetError):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.generate import golden, helm, manifests, readme, schema, values, worker_settings
+from ops.dashboards import files as dashboards
 
 CHART = helm.CHART
 OPS = golden.ROOT / "ops"
@@ -49,6 +50,7 @@ def golden_files() -> Files:
 
 # In this order: each may follow from the one before.
 PARTS: dict[str, Callable[[], Files]] = {
+    "dashboards": dashboards.files,
     "ops": ops_files,
     "schema": schema_file,
     "readme": readme_file,
@@ -66,10 +68,12 @@ def stale(part: str) -> list[Path]:
 
 def leftovers(part: str, wanted: Files) -> list[Path]:
     folders = {
+        "dashboards": [dashboards.FOLDER],
         "ops": [CHART / "files" / name for name in COPIED],
         "golden": [golden.GOLDEN],
     }
-    found = [p for folder in folders.get(part, []) for p in sorted(folder.glob("*.*"))]
+    pattern = "*.json" if part == "dashboards" else "*.*"
+    found = [p for folder in folders.get(part, []) for p in sorted(folder.glob(pattern))]
     return [path for path in found if path not in wanted]
 
 

@@ -13,7 +13,7 @@ from tests.deploy.rendering import Chart
 EXAMPLES = sorted(golden.EXAMPLES.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("part", ["ops", "schema", "readme"])
+@pytest.mark.parametrize("part", ["dashboards", "ops", "schema", "readme"])
 def test_what_follows_from_values_and_settings_is_current(part: str) -> None:
     assert generate.stale(part) == [], "run: make chart"
 

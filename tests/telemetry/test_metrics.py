@@ -156,3 +156,18 @@ def test_process_metrics_are_those_every_dashboard_knows() -> None:
     body, _ = metrics().scrape("")
     assert b"process_start_time_seconds" in body
     assert b"_created" not in body
+
+
+def test_a_provider_that_is_used_has_its_errors_at_zero_before_the_first() -> None:
+    """`increase` does not see what a series begins with: dashboards showed no error where there was
+    one.
+    """
+    counted = metrics()
+    counted.observe(Usage(kind="tts", provider="cartesia", model="sonic", characters=5))
+    who = {"kind": "tts", "provider": "cartesia"}
+    for recoverable in ("true", "false"):
+        labels = {**who, "recoverable": recoverable}
+        assert value(counted, "provider_errors_total", **labels) == 0
+    assert value(counted, "provider_fallbacks_total", **who) == 0
+    counted.observe(Fallback(kind="tts", provider="cartesia"))
+    assert value(counted, "provider_fallbacks_total", **who) == 1

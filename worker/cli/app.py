@@ -30,6 +30,7 @@ VERBS = {
     "console": "Talk with the agent in this terminal, by microphone or text.",
     "demo": "A real call on this machine, without keys.",
     "call": "Call an agent, as a caller would, and say how it went.",
+    "status": "The fleet: pods, calls, slots, and how far drains are.",
     "check": "The preflight: everything a start needs, with fixes.",
     "models": "Fetch the model files that an image must contain.",
     "settings": "Every setting with its effective value; secrets hidden.",

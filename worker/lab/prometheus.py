@@ -32,6 +32,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer over time: unix seconds and value."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Prometheus:
     url: str
 
@@ -40,14 +48,22 @@ class Prometheus:
 
         :raises ValueError: if Prometheus does not take the expression; with its words.
         """
-        async with (
-            aiohttp.ClientSession() as http,
-            http.get(f"{self.url}/api/v1/query", params={"query": question}) as response,
-        ):
-            answer: dict[str, Any] = await response.json()
-        if answer["status"] != "success":
-            raise ValueError(f"{question}: {answer['error']}")
-        return [Sample(s["metric"], float(s["value"][1])) for s in answer["data"]["result"]]
+        found = await self._get("query", query=question)
+        return [Sample(s["metric"], float(s["value"][1])) for s in found]
+
+    async def over(
+        self, question: str, begins: float, ends: float, step_seconds: float
+    ) -> list[Series]:
+        """What the expression gave at each step, both unix seconds included.
+
+        :raises ValueError: if Prometheus does not take the expression; with its words.
+        """
+        found = await self._get(
+            "query_range", query=question, start=begins, end=ends, step=step_seconds
+        )
+        return [
+            Series(s["metric"], [(at, float(value)) for at, value in s["values"]]) for s in found
+        ]
 
     async def value(self, question: str) -> float:
         """The answer to a question that has exactly one.
@@ -58,6 +74,17 @@ class Prometheus:
         if len(samples) != 1:
             raise ValueError(f"{question}: expected one answer, and got {samples}")
         return samples[0].value
+
+    async def _get(self, what: str, **parameters: str | float) -> list[dict[str, Any]]:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{self.url}/api/v1/{what}", params=parameters) as response,
+        ):
+            answer: dict[str, Any] = await response.json()
+        if answer["status"] != "success":
+            raise ValueError(f"{parameters['query']}: {answer['error']}")
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
 
 
 def find() -> Path:
@@ -107,10 +134,13 @@ async def run(
 
 def _configuration(targets: Sequence[str], rules: Sequence[Path]) -> dict[str, Any]:
     every = f"{SCRAPE_EVERY_SECONDS}s"
+    # As the chart's PodMonitor labels a pod.
+    labelled = [
+        {"targets": [target], "labels": {"namespace": "lab", "fleet": "lab", "pod": f"pod-{n}"}}
+        for n, target in enumerate(targets, start=1)
+    ]
     return {
         "global": {"scrape_interval": every, "evaluation_interval": every},
         "rule_files": [str(path) for path in rules],
-        "scrape_configs": [
-            {"job_name": "voicefleet", "static_configs": [{"targets": list(targets)}]}
-        ],
+        "scrape_configs": [{"job_name": "voicefleet", "static_configs": labelled}],
     }

@@ -105,6 +105,7 @@ class PodMetrics:
 
     def _usage(self, used: Usage) -> None:
         who = self._models(used.provider, used.model)
+        self._begin_errors(used.kind, *self._providers(used.provider))
         tokens = {
             "input": used.input_tokens,
             "cached": used.cached_tokens,
@@ -117,6 +118,14 @@ class PodMetrics:
             self._count(names.CHARACTERS, *who, by=used.characters)
         if used.audio_seconds and used.kind in {"stt", "tts"}:
             self._count(names.AUDIO, *who, used.kind, by=used.audio_seconds)
+
+    def _begin_errors(self, kind: str, provider: str) -> None:
+        """A provider that is used has its errors at zero: Prometheus' `increase` and `rate` do not
+        see what a series begins with, and that would be the first error.
+        """
+        for recoverable in ("true", "false"):
+            self._counters[names.PROVIDER_ERRORS.name].labels(kind, provider, recoverable)
+        self._counters[names.PROVIDER_FALLBACKS.name].labels(kind, provider)
 
     def _count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         self._counters[metric.name].labels(*labels).inc(by)

@@ -1,0 +1,206 @@
+"""The calls: how they ended, how fast the agent was there, and where the time of a turn goes."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from ops.dashboards.frame import Panels, framed
+from ops.dashboards.panel import (
+    CALLS_A_MINUTE,
+    COUNT,
+    HALF,
+    RATIO,
+    SECONDS,
+    Ask,
+    Column,
+    Limits,
+    Words,
+    lines,
+    number,
+    rows,
+    spread,
+)
+from ops.dashboards.query import LATELY, SHOWN, of, part, per_minute, quantile, total
+from worker.telemetry import names
+
+HEARD = 'leg="heard"'
+# Refused ones never were calls; another pod may have taken them.
+ENDED = of(names.CALLS, 'outcome!="refused"')
+BROKEN = of(names.CALLS, 'outcome="failed"')
+DRAINED = of(names.CALLS, 'cause="drained"')
+ANSWERED_SECONDS, SLOW_SECONDS = 3.0, 2.0
+
+
+def build() -> Dashboard:
+    return framed(
+        "calls",
+        "Outcomes, joins and turns of calls; each call's own numbers are in its report and trace.",
+        {
+            "In the time shown": summary(),
+            "Outcomes": outcomes(),
+            "Joins": joins(),
+            "Turns": turns(),
+            "The slowest": slowest(),
+        },
+    )
+
+
+def summary() -> Panels:
+    in_time = total(part(names.JOIN, "bucket", f'le="{ANSWERED_SECONDS}"'))
+    lost = f"({total(BROKEN)} + {total(DRAINED)})"
+    return (
+        number(Words("Calls", "Calls that ended.", COUNT), Ask(total(ENDED)), decimals=0),
+        number(
+            Words("Joined in 3 s", "Share of joins within 3 s of LiveKit's offer.", RATIO),
+            Ask(f"{in_time} / {total(part(names.JOIN, 'count'))}"),
+            Limits(warn=0.999, alarm=0.99, upwards=False),
+            decimals=2,
+        ),
+        number(
+            Words(
+                "Not dropped",
+                "Share of ended calls that neither broke nor ran into a drain's deadline.",
+                RATIO,
+            ),
+            Ask(f"1 - {lost} / {total(ENDED)}"),
+            Limits(warn=0.9995, alarm=0.995, upwards=False),
+            decimals=2,
+        ),
+        number(
+            Words("Answer, 95 %", "95 of 100 turns were answered faster than this.", SECONDS),
+            Ask(quantile(0.95, names.TURN, HEARD, over=SHOWN)),
+            Limits(warn=1.5, alarm=3.0),
+            decimals=2,
+        ),
+        number(
+            Words("Length, median", "Half of the calls were shorter than this.", SECONDS),
+            Ask(quantile(0.5, names.CALL_LENGTH, over=SHOWN)),
+            decimals=0,
+        ),
+        number(
+            Words("Interrupted", "Interruptions of the agent for each answer it gave.", RATIO),
+            Ask(
+                f"{total(of(names.INTERRUPTIONS))} / {total(part(names.TURN, 'count', HEARD))}",
+            ),
+            decimals=0,
+        ),
+    )
+
+
+def outcomes() -> Panels:
+    wrong = of(names.CALLS, 'outcome=~"failed|cut_short"')
+    return (
+        lines(
+            Words(
+                "Calls by outcome",
+                "Completed: somebody hung up. Cut short: the pod ended it. Failed: it broke.",
+                CALLS_A_MINUTE,
+            ),
+            Ask(per_minute(ENDED, by="outcome"), "{{outcome}}"),
+            stacked=True,
+        ),
+        lines(
+            Words(
+                "Failed and cut short, by cause",
+                "Why calls ended that nobody hung up; each has a trace and a report.",
+                CALLS_A_MINUTE,
+            ),
+            Ask(per_minute(wrong, by="cause"), "{{cause}}"),
+        ),
+        lines(
+            Words(
+                "Length of calls",
+                "A drain takes as long as the longest; a median that falls means people give up.",
+                SECONDS,
+            ),
+            *(
+                Ask(quantile(ratio, names.CALL_LENGTH), name)
+                for ratio, name in ((0.5, "half"), (0.9, "90 %"), (0.99, "99 %"))
+            ),
+        ),
+    )
+
+
+def joins() -> Panels:
+    return (
+        lines(
+            Words(
+                "Time to join",
+                "From LiveKit's offer to the agent in the room; LiveKit gives up on a pod at 3 s.",
+                SECONDS,
+            ),
+            *(
+                Ask(quantile(ratio, names.JOIN), name)
+                for ratio, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+            ),
+            width=HALF,
+            limits=Limits(warn=1.0, alarm=ANSWERED_SECONDS),
+        ),
+        spread(
+            Words("Joins", "How many joins took how long; darker is more.", SECONDS),
+            Ask(f"sum by (le) (increase({part(names.JOIN, 'bucket')}[{LATELY}]))", "{{le}}"),
+        ),
+    )
+
+
+def turns() -> Panels:
+    def legs(ratio: float) -> Ask:
+        return Ask(quantile(ratio, names.TURN, by="leg"), "{{leg}}")
+
+    return (
+        lines(
+            Words(
+                "Legs of a turn, median",
+                "Transcript, end of turn and heard count from the end of the caller's speech.",
+                SECONDS,
+            ),
+            legs(0.5),
+        ),
+        lines(
+            Words(
+                "Legs of a turn, 95 %",
+                "The leg that rises with `heard` is the one that is slow.",
+                SECONDS,
+            ),
+            legs(0.95),
+        ),
+        lines(
+            Words(
+                "Interruptions",
+                "Interruptions of the agent for each answer; many mean slow or long answers.",
+                RATIO,
+            ),
+            Ask(
+                f"sum(rate({of(names.INTERRUPTIONS)}[{LATELY}]))"
+                f" / (sum(rate({part(names.TURN, 'count', HEARD)}[{LATELY}])) > 0)",
+                "for each answer",
+            ),
+        ),
+    )
+
+
+def slowest() -> Panels:
+    within = total(part(names.TURN, "bucket", HEARD, f'le="{SLOW_SECONDS}"'), by="pod")
+    answers = total(part(names.TURN, "count", HEARD), by="pod")
+    return (
+        spread(
+            Words(
+                "Answers", "How many answers took how long; the upper rows are the slow.", SECONDS
+            ),
+            Ask(f"sum by (le) (increase({part(names.TURN, 'bucket', HEARD)}[{LATELY}]))", "{{le}}"),
+        ),
+        rows(
+            Words(
+                "Slowest pods",
+                "The ten pods whose answers take longest; one alone has a bad node or neighbour.",
+                SECONDS,
+            ),
+            ("pod",),
+            (
+                Column(
+                    "99 % of answers",
+                    f"topk(10, {quantile(0.99, names.TURN, HEARD, by='pod', over=SHOWN)})",
+                ),
+                Column("over 2 s", f"1 - {within} / ({answers} > 0)", RATIO),
+                Column("answers", f"{answers} > 0", COUNT),
+            ),
+        ),
+    )
