@@ -31,6 +31,15 @@ def prepare(process: JobProcess) -> None:
         process.userdata[LLM] = llm.build(process.userdata[SETTINGS].providers)
 
 
+def settings(process: JobProcess) -> Settings:
+    """The settings of this process: those that voicefleet has left there, or read now.
+
+    :raises SettingsError: if one is wrong.
+    """
+    known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
+    return known
+
+
 def build(
     process: JobProcess, *, userdata: NotGivenOr[Userdata] = NOT_GIVEN, **options: Any
 ) -> AgentSession[Userdata]:
@@ -41,14 +50,14 @@ def build(
 
     :raises SettingsError: if a setting or a key is missing or wrong.
     """
-    settings: Settings = process.userdata.get(SETTINGS) or settings_module.load()
-    voice_activity = process.userdata.get(VAD) or turns.load_vad(settings.providers)
+    chosen_by = settings(process).providers
+    voice_activity = process.userdata.get(VAD) or turns.load_vad(chosen_by)
     chosen: dict[str, Any] = {
-        "stt": stt.build(settings.providers, voice_activity),
+        "stt": stt.build(chosen_by, voice_activity),
         # A prepared one is for one session.
-        "llm": process.userdata.pop(LLM, None) or llm.build(settings.providers),
-        "tts": tts.build(settings.providers),
+        "llm": process.userdata.pop(LLM, None) or llm.build(chosen_by),
+        "tts": tts.build(chosen_by),
         "vad": voice_activity,
-        "turn_handling": turns.handling(settings.providers),
+        "turn_handling": turns.handling(chosen_by),
     }
     return AgentSession(userdata=userdata, **(chosen | options))

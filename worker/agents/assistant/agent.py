@@ -5,10 +5,10 @@ from pathlib import Path
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, function_tool
 
-from worker.agents import closing
+from worker.agents import closing, silence
 from worker.agents.assistant import library
 from worker.agents.assistant.library import Day
-from worker.providers import session
+from worker.providers import background, session
 
 GREETING = "Hello, this is the city library. How can I help you?"
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
@@ -49,5 +49,7 @@ async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
     call: AgentSession[None] = session.build(ctx.proc)
     closing.watch(call)
+    silence.watch(call)
     await call.start(agent=Assistant(), room=ctx.room)
     await ctx.connect()
+    await background.play(ctx, call)
