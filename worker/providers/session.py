@@ -4,10 +4,12 @@ This is the one call an agent file makes to be independent of who provides what:
 `session.build(ctx.proc)`.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
+from livekit.agents import tts as agents_tts
 
 from worker import errors
 from worker import settings as settings_module
@@ -38,6 +40,15 @@ def settings(process: JobProcess) -> Settings:
     """
     known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
     return known
+
+
+def voice(process: JobProcess, voices: Mapping[str, str]) -> agents_tts.TTS[Any]:
+    """The session's TTS with another voice, for an agent that is to sound like somebody else;
+    `voices` has the voice's name at each provider.
+
+    :raises SettingsError: if a key is missing.
+    """
+    return tts.build(settings(process).providers, voices)
 
 
 def build(
