@@ -6,7 +6,12 @@ the session.
 
 from typing import Any
 
-from livekit.agents import AgentSession, ConversationItemAddedEvent, UserStateChangedEvent
+from livekit.agents import (
+    AgentSession,
+    ConversationItemAddedEvent,
+    UserStateChangedEvent,
+    get_job_context,
+)
 
 from worker.agents import closing
 
@@ -30,7 +35,7 @@ class _Silences:
         self._in_a_row = 0
 
     def on_user_state(self, event: UserStateChangedEvent) -> None:
-        if event.new_state != "away":
+        if event.new_state != "away" or _is_typed():
             return
         self._in_a_row += 1
         if self._in_a_row > NUDGES_BEFORE_FAREWELL:
@@ -44,3 +49,9 @@ class _Silences:
     def on_item(self, event: ConversationItemAddedEvent) -> None:
         if event.item.type == "message" and event.item.role == "user":
             self._in_a_row = 0
+
+
+def _is_typed() -> bool:
+    """In a console nobody is silent: they think, and type."""
+    job = get_job_context(required=False)
+    return job is not None and job.is_fake_job()
