@@ -3,6 +3,7 @@
 """
 
 import tempfile
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,10 +15,15 @@ from worker.setting_groups import Group
 
 def _known_zone(name: str) -> str:
     try:
-        ZoneInfo(name)
+        _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("expected a name of the time zone database, as Europe/Berlin") from None
     return name
+
+
+def _zone(name: str) -> tzinfo:
+    # The default must not need the database, which small images leave out.
+    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 class Shipped(Group):
@@ -36,6 +42,10 @@ class Shipped(Group):
         validation_alias="WORKER_CALENDAR_FILE",
         description="Appointments of front_desk, an SQLite file. Default: one in /tmp, not kept.",
     )
+
+    @property
+    def zone(self) -> tzinfo:
+        return _zone(self.timezone)
 
     @property
     def calendar(self) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.cli import app
 from worker.errors import ExitCode
 from worker.lab import conversation, processes, stack
 
@@ -42,16 +43,17 @@ def test_an_order_is_typed_without_a_key_and_the_agent_ends_the_call(tmp_path: P
     assert [path for path in tmp_path.rglob("stack-*") if path.is_dir()] == []
 
 
+@pytest.mark.usefixtures("clean_environment")
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
         (("--keys",), ExitCode.SETTINGS, "OPENAI_API_KEY is not set"),
+        (("--voice",), ExitCode.SETTINGS, "OPENAI_API_KEY is not set"),
         (("--conversation", "nowhere"), ExitCode.USAGE, "no conversation 'nowhere'"),
     ],
 )
 def test_what_cannot_be_talked_with_is_said_before_anything_starts(
-    tmp_path: Path, options: tuple[str, ...], code: ExitCode, words: str
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], code: ExitCode, words: str
 ) -> None:
-    with talking(tmp_path, *options) as terminal:
-        _, told = terminal.communicate(timeout=60)
-    assert (terminal.returncode, words in told) == (code, True), told
+    assert app.run(["console", *options]) == code
+    assert words in capsys.readouterr().err

@@ -38,7 +38,7 @@ VERBS = {
 }
 
 # These talk and listen, for which an installation without the lab has neither voice nor ears.
-LAB_VERBS = {"demo", "call", "bench", "compare"}
+LAB_VERBS = {"console", "demo", "call", "bench", "compare"}
 
 
 def build(verb: str | None) -> typer.Typer:

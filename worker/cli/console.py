@@ -16,7 +16,7 @@ from livekit.agents import cli as livekit_cli
 
 from worker import errors
 from worker import settings as settings_module
-from worker.cli import extras, running
+from worker.cli import running
 from worker.errors import ExitCode
 from worker.job import agent_file
 from worker.job.agent_file import AgentFile
@@ -58,7 +58,6 @@ def console(
         return _aloud(settings, hosted)
     if keys:
         return running.run(_typed(hosted, None))
-    extras.require_lab()
     return running.run(_typed(hosted, script or hosted.agent_name))
 
 

@@ -1,6 +1,6 @@
 """The telephone of a city library: the small agent to copy."""
 
-from datetime import date
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, function_tool
@@ -19,8 +19,8 @@ server = AgentServer()
 class Assistant(Agent):
     """Answers from its prompt, and looks up what changes."""
 
-    def __init__(self) -> None:
-        super().__init__(instructions=f"{PROMPT}\nToday is {date.today():%A}.\n")
+    def __init__(self, zone: tzinfo = UTC) -> None:
+        super().__init__(instructions=f"{PROMPT}\nToday is {datetime.now(zone):%A}.\n")
 
     async def on_enter(self) -> None:
         self.session.say(GREETING)
@@ -50,6 +50,7 @@ async def answer(ctx: JobContext) -> None:
     call: AgentSession[None] = session.build(ctx.proc)
     closing.watch(call)
     silence.watch(call)
-    await call.start(agent=Assistant(), room=ctx.room)
+    zone = session.settings(ctx.proc).shipped.zone
+    await call.start(agent=Assistant(zone), room=ctx.room)
     await ctx.connect()
     await background.play(ctx, call)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from livekit.agents import Agent, AgentServer, JobContext, RunContext, function_tool
 from livekit.agents.llm import ToolResult
@@ -170,9 +169,9 @@ def _caller_turns(context: RunContext[Notes]) -> int:
 async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
     shipped = session.settings(ctx.proc).shipped
-    zone = ZoneInfo(shipped.timezone)
     notes = Notes(
-        SqliteCalendar(shipped.calendar), now=lambda: datetime.now(zone).replace(tzinfo=None)
+        SqliteCalendar(shipped.calendar),
+        now=lambda: datetime.now(shipped.zone).replace(tzinfo=None),
     )
     call = session.build(ctx.proc, userdata=notes)
     closing.watch(call)
