@@ -71,6 +71,7 @@ async def _typed(hosted: AgentFile, script: str | None) -> int:
             url = await stack_of_parts.enter_async_context(_stand_ins(folder, script))
             environment = stack.clean_environment() | stack.provider_settings(url)
             environment["WORKER_CALENDAR_FILE"] = str(folder / "calendar.sqlite3")
+        print("The agent starts; Ctrl-D hangs up.", flush=True)
         door = await stack_of_parts.enter_async_context(typed_line.listening())
         process = processes.start(
             "agent",
@@ -109,7 +110,7 @@ async def _answered(door: Door, process: Running) -> TypedLine:
                     raise processes.failed(process, "ended before it answered")
             line = answering.result()
             await line.open()
-    except TimeoutError:
+    except (TimeoutError, RuntimeError):
         raise processes.failed(process, "did not answer") from None
     finally:
         answering.cancel()

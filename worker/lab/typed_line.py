@@ -45,6 +45,7 @@ class TypedLine:
         """Wait for the agent and its greeting, and have it write from then on where it would speak.
 
         :raises TimeoutError: if there is no session.
+        :raises RuntimeError: if the agent has gone.
         """
         await self._session.start()
         await self._session.wait_for_ready(READY_WITHIN_SECONDS)
