@@ -21,6 +21,7 @@ from worker.errors import ExitCode
 from worker.job import agent_file
 from worker.job.agent_file import AgentFile
 from worker.lab import conversation, processes, stack, typed_line
+from worker.lab.conversation import Conversation
 from worker.lab.processes import Running
 from worker.lab.typed_line import Door, TypedLine
 from worker.providers import keys as provider_keys
@@ -63,9 +64,10 @@ def console(
 
 async def _typed(hosted: AgentFile, script: str | None) -> int:
     """Until the agent or the input ends; without a script by the providers of this environment."""
+    if script is not None:
+        _show_lines(conversation.load(script))
+    folder = stack.new_folder()
     async with AsyncExitStack() as stack_of_parts:
-        folder = stack.new_folder()
-        stack_of_parts.callback(shutil.rmtree, folder)
         environment = settings_module.environment()
         if script is not None:
             url = await stack_of_parts.enter_async_context(_stand_ins(folder, script))
@@ -84,14 +86,18 @@ async def _typed(hosted: AgentFile, script: str | None) -> int:
         line = await _answered(door, process)
         stack_of_parts.push_async_callback(line.aclose)
         await _talk(line)
+    # After an error its logs are still to be read.
+    shutil.rmtree(folder)
     return ExitCode.OK
+
+
+def _show_lines(known: Conversation) -> None:
+    print("The stand-in model knows these lines:")
+    print("\n".join(f"  {exchange.caller}" for exchange in known.exchanges), flush=True)
 
 
 @asynccontextmanager
 async def _stand_ins(folder: Path, script: str) -> AsyncIterator[str]:
-    lines = conversation.load(script).exchanges
-    print("The stand-in model knows these lines:")
-    print("\n".join(f"  {exchange.caller}" for exchange in lines), flush=True)
     process, url = await stack.start_providers(folder, script)
     try:
         yield url
