@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from worker import errors
+from worker.agent_groups import Shipped
 from worker.contradictions import CONTRADICTIONS
 from worker.setting_groups import (
     Agent,
@@ -36,6 +37,7 @@ class Settings:
 
     livekit: LiveKit
     agent: Agent
+    shipped: Shipped
     pod: Pod
     call: Call
     providers: Providers

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Never
 
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import APIConnectionError, APIConnectOptions, llm
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
 
@@ -16,7 +16,14 @@ class Call:
     arguments: dict[str, Any] | str = field(default_factory=dict)
 
 
-Reply = str | Call | Exception
+@dataclass(frozen=True, slots=True)
+class BreaksOff:
+    """The beginning of an answer, after which the provider is gone."""
+
+    text: str
+
+
+Reply = str | Call | tuple[Call, ...] | BreaksOff | Exception
 
 
 class ScriptedLLM(llm.LLM[Never]):
@@ -64,14 +71,23 @@ class ScriptedStream(llm.LLMStream):
         self._event_ch.send_nowait(
             llm.ChatChunk(id=f"reply-{self._number}", delta=self._delta(self._reply))
         )
+        if isinstance(self._reply, BreaksOff):
+            raise APIConnectionError("the provider is gone", retryable=False)
 
-    def _delta(self, reply: str | Call) -> llm.ChoiceDelta:
-        if isinstance(reply, str):
-            return llm.ChoiceDelta(role="assistant", content=reply)
-        arguments = reply.arguments
-        call = llm.FunctionToolCall(
-            name=reply.name,
+    def _delta(self, reply: str | Call | tuple[Call, ...] | BreaksOff) -> llm.ChoiceDelta:
+        match reply:
+            case str(text) | BreaksOff(text):
+                return llm.ChoiceDelta(role="assistant", content=text)
+            case Call():
+                return llm.ChoiceDelta(role="assistant", tool_calls=[self._call(reply)])
+            case calls:
+                together = [self._call(call, number) for number, call in enumerate(calls)]
+                return llm.ChoiceDelta(role="assistant", tool_calls=together)
+
+    def _call(self, call: Call, number: int = 0) -> llm.FunctionToolCall:
+        arguments = call.arguments
+        return llm.FunctionToolCall(
+            name=call.name,
             arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
-            call_id=f"call-{self._number}",
+            call_id=f"call-{self._number}-{number}",
         )
-        return llm.ChoiceDelta(role="assistant", tool_calls=[call])

@@ -18,7 +18,7 @@ from livekit.agents.testing import fake_job_context
 
 from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
-from tests.agents.scripted_llm import Reply, ScriptedLLM
+from tests.agents.scripted_llm import BreaksOff, Reply, ScriptedLLM
 from tests.agents.text_call import TextCall
 from worker.agents import closing
 from worker.agents.closing import APOLOGY, FORGIVEN_FAILURES, SAY_AGAIN
@@ -104,11 +104,13 @@ async def test_a_session_that_livekit_gives_up_does_not_leave_the_caller_in_sile
     assert job.deleted_room_count == 1
 
 
-async def test_a_lost_answer_is_asked_for_again_and_the_call_goes_on() -> None:
-    async with text_call.answered_by(librarian(), DOWN, "Here I am.") as call:
+@pytest.mark.parametrize("lost", [DOWN, BreaksOff("Here")], ids=["whole", "in the middle"])
+async def test_a_lost_answer_is_asked_for_again_and_the_call_goes_on(lost: Reply) -> None:
+    async with text_call.answered_by(librarian(), lost, "Here I am.") as call:
         await call.say("Hello?")
         await call.say("Hello?")
-        assert call.spoken == [SAY_AGAIN, "Here I am."]
+        begun = [lost.text] if isinstance(lost, BreaksOff) else []
+        assert call.spoken == [*begun, SAY_AGAIN, "Here I am."]
 
 
 async def test_failures_in_a_row_end_in_an_apology_and_a_hang_up(job: Job) -> None:

@@ -13,6 +13,8 @@ SOURCES = sorted((ROOT / "worker").rglob("*.py"))
 LARGE_FILES: dict[str, int] = {
     # A table: one entry a setting.
     "worker/setting_groups.py": 321,
+    # A table: one entry a metric.
+    "worker/telemetry/names.py": 203,
 }
 
 # LiveKit's private names that we rely on (livekit-agents is pinned exactly); the aim is none.

@@ -1,5 +1,6 @@
 """The script: how it is read, and what the stand-in model finds in it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,19 @@ def test_the_same_words_go_on_where_the_call_is() -> None:
     assert answer(*before, user("Yes."), CALLED, RESULT).text == "First yes."
     further = [*before, user("Yes."), CALLED, RESULT, agent("First yes.")]
     assert answer(*further, user("Yes.")).text == "Second yes."
+
+
+def test_tools_of_several_agents_are_called_one_after_the_other_as_each_has_them() -> None:
+    """An agent that took over is not shown what the one before it called."""
+    tools = (ToolCall("to_billing", {}), ToolCall("find", {}), ToolCall("book", {}))
+    call = replace(CALL, exchanges=(Exchange("My bill.", "It is paid.", tools),))
+    asked = [user("My bill.")]
+    first = script.reply(call, asked, frozenset({"to_billing", "to_support"}))
+    assert [tool.name for tool in first.tools] == ["to_billing"]
+    second = script.reply(call, asked, frozenset({"find", "book"}))
+    assert [tool.name for tool in second.tools] == ["find", "book"]
+    last = script.reply(call, asked, frozenset({"to_reception"}))
+    assert (last.text, last.tools) == ("It is paid.", ())
 
 
 def test_a_tool_that_is_not_offered_is_left_out_and_noted() -> None:

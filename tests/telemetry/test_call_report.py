@@ -21,6 +21,7 @@ from worker.telemetry.courier import Courier
 from worker.telemetry.events import Cause, Outcome
 from worker.telemetry.facts import (
     Fallback,
+    HandedOver,
     Interrupted,
     ProviderError,
     Said,
@@ -76,6 +77,8 @@ def test_a_report_tells_how_the_call_went_from_the_offer_to_the_end() -> None:
         ProviderError(kind="tts", provider="cartesia", recoverable=True),
         ProviderError(kind="tts", provider="cartesia", recoverable=True),
         Fallback(kind="tts", provider="cartesia"),
+        HandedOver(from_agent="reception", to_agent="billing"),
+        HandedOver(from_agent="reception", to_agent="billing"),
         Stalled(seconds=0.25),
     )
     said = document(CALL, 30.6, account_of(*facts))
@@ -92,6 +95,7 @@ def test_a_report_tells_how_the_call_went_from_the_offer_to_the_end() -> None:
         "heard_seconds": 1.2,
     }
     assert said["interruptions"] == 1
+    assert said["handovers"] == [{"from": "reception", "to": "billing", "count": 2}]
     assert said["usage"] == [
         {"kind": "llm", "provider": "openai", "model": "small"}
         | {"input_tokens": 10, "output_tokens": 2},

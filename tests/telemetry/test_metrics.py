@@ -9,6 +9,7 @@ from worker.telemetry import names
 from worker.telemetry.events import OUTCOMES, Cause, Fact, Outcome, PrewarmFailed
 from worker.telemetry.facts import (
     Fallback,
+    HandedOver,
     Interrupted,
     Joined,
     ProviderError,
@@ -17,7 +18,7 @@ from worker.telemetry.facts import (
     Usage,
 )
 from worker.telemetry.gauges import PodInfo, PodReading
-from worker.telemetry.metrics import MOST_MODELS, PodMetrics
+from worker.telemetry.metrics import MOST_HANDOVERS, MOST_MODELS, PodMetrics
 
 READING = PodReading(
     calls_active=2,
@@ -63,6 +64,7 @@ def one_call(number: int) -> list[Fact]:
         ProviderError(kind="tts", provider=f"p{number}", recoverable=True),
         Fallback(kind="tts", provider=f"p{number}"),
         Stalled(seconds=0.3),
+        HandedOver(from_agent="reception", to_agent=f"a{number}"),
     ]
 
 
@@ -83,6 +85,7 @@ def test_every_fact_of_a_call_is_counted_as_it_comes() -> None:
     assert errors == 1
     assert value(counted, "provider_fallbacks_total", kind="tts", provider="p0") == 1
     assert value(counted, "event_loop_stalls_total", process="call") == 1
+    assert value(counted, "handovers_total", from_agent="reception", to_agent="a0") == 1
     assert value(counted, "prewarm_failures_total") == 1
 
 
@@ -133,6 +136,8 @@ def test_whatever_models_are_named_only_so_many_series_come_of_it() -> None:
             counted.observe(fact)
     tokens = [key for key in scraped(counted) if key[0] == "voicefleet_tokens_total"]
     assert len(tokens) <= MOST_MODELS + 1
+    handovers = [key for key in scraped(counted) if key[0] == "voicefleet_handovers_total"]
+    assert len(handovers) == MOST_HANDOVERS + 1
     others = value(counted, "tokens_total", provider="other", model="other", type="input")
     assert others is not None
     assert others > 0

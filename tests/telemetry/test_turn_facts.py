@@ -3,7 +3,7 @@
 from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.telemetry.made_spans import span
-from worker.telemetry.facts import CallFact, Interrupted, Stalled, TurnTaken
+from worker.telemetry.facts import CallFact, HandedOver, Interrupted, Stalled, TurnTaken
 from worker.telemetry.turn_facts import TurnFacts
 
 
@@ -52,6 +52,20 @@ def test_only_a_caller_who_speaks_over_sound_interrupts() -> None:
 
 def test_a_stall_is_told_with_its_length() -> None:
     assert told(span("event_loop_blocked", seconds=0.25)) == [Stalled(seconds=0.25)]
+
+
+def test_a_handover_is_told_with_both_agents_however_they_are_named() -> None:
+    spans = (
+        span("update_agent", lk__previous_agent_label="reception", lk__agent_label="billing"),
+        span("update_agent", lk__previous_agent_label="", lk__agent_label="x" * 10_000),
+        span("update_agent"),
+    )
+    first, second, third = told(*spans)
+    assert first == HandedOver(from_agent="reception", to_agent="billing")
+    assert isinstance(second, HandedOver)
+    assert second.from_agent == "unknown"
+    assert 0 < len(second.to_agent) < 1_000
+    assert third == HandedOver(from_agent="unknown", to_agent="unknown")
 
 
 def test_turns_that_never_end_are_not_remembered_for_ever() -> None:

@@ -27,7 +27,7 @@ def exit_code_table() -> str:
 VERBS = {
     "start": "Serve calls until told to stop, then let every call end.",
     "dev": "Serve calls while you write the agent; restarts at a change.",
-    "console": "Talk with the agent in this terminal, by microphone or text.",
+    "console": "Talk with an agent in this terminal, by text; without keys.",
     "demo": "A real call on this machine, without keys.",
     "call": "Call an agent, as a caller would, and say how it went.",
     "status": "The fleet: pods, calls, slots, and how far drains are.",
@@ -39,7 +39,7 @@ VERBS = {
 }
 
 # These talk and listen, for which an installation without the lab has neither voice nor ears.
-LAB_VERBS = {"demo", "call", "bench", "compare"}
+LAB_VERBS = {"console", "demo", "call", "bench", "compare"}
 
 
 def build(verb: str | None) -> typer.Typer:

@@ -25,7 +25,9 @@ To stop it:
 
 
 def demo(
-    agent: Annotated[str, typer.Option(help="assistant, interview.")] = "assistant",
+    agent: Annotated[
+        str, typer.Option(help=f"One of {', '.join(conversation.shipped_names())}.")
+    ] = "assistant",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
     trace: Annotated[

@@ -131,6 +131,7 @@ class _Context:
     async def take(self, wish: Wish, behaviours: Behaviours) -> bool:
         """Whether this was the context's last text."""
         self._text += wish.transcript
+        self._record.note = f"voice {wish.voice}"
         must_speak = wish.is_last or wish.is_flush or not wish.buffers
         if must_speak or self._text.rstrip().endswith(SENTENCE_ENDS):
             text, self._text = self._text, ""

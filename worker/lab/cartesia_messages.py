@@ -18,6 +18,7 @@ PROVIDER = "cartesia"
 STRUCTURED_ERRORS_SINCE = "2026-03-01"
 ENCODINGS = ("pcm_s16le", "pcm_f32le")
 MAX_TRANSCRIPT_CHARACTERS = 20_000
+LONGEST_VOICE_CHARACTERS = 40
 
 USUAL = {
     400: ("invalid_request", "Bad request: the request is malformed"),
@@ -32,6 +33,7 @@ class Wish:
     """One text to speak, and how. `is_last` ends its context."""
 
     transcript: str
+    voice: str
     context_id: str
     container: str
     encoding: str
@@ -83,6 +85,7 @@ def parse_wish(text: str | bytes) -> Wish | str:
         return f"Bad request: {problem}"
     return Wish(
         transcript=document["transcript"],
+        voice=str(document["voice"].get("id", ""))[:LONGEST_VOICE_CHARACTERS],
         context_id=document.get("context_id", ""),
         container=form["container"],
         encoding=form.get("encoding", "pcm_s16le"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worker import errors
+from worker.lab import days
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -115,5 +116,9 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def _exchange(table: dict[str, Any]) -> Exchange:
-    tools = tuple(ToolCall(t["name"], t.get("arguments", {})) for t in table.get("tools", ()))
-    return Exchange(table["caller"], table["agent"], tools, table.get("interrupts_after_seconds"))
+    tools = tuple(
+        ToolCall(tool["name"], days.as_dates(tool.get("arguments", {})))
+        for tool in table.get("tools", ())
+    )
+    said, answered = days.in_words(table["caller"]), days.in_words(table["agent"])
+    return Exchange(said, answered, tools, table.get("interrupts_after_seconds"))

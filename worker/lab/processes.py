@@ -37,9 +37,15 @@ class Running:
 
 
 def start(
-    name: str, command: Sequence[str], *, environment: dict[str, str], folder: Path
+    name: str,
+    command: Sequence[str],
+    *,
+    environment: dict[str, str],
+    folder: Path,
+    cwd: Path | None = None,
 ) -> Running:
-    """Start a program in a session of its own, in `folder`, its output in `folder/name.log`.
+    """Start a program in a session of its own, in `cwd` or `folder`, its output in
+    `folder/name.log`.
 
     :raises ToolError: if it cannot be run at all.
     """
@@ -49,7 +55,7 @@ def start(
             process = subprocess.Popen(
                 command,
                 env=environment,
-                cwd=folder,
+                cwd=cwd or folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

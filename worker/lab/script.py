@@ -7,6 +7,7 @@ https://platform.openai.com/docs/api-reference/chat/create
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from typing import Any
 
 from worker.lab.conversation import Conversation, Exchange, ToolCall, words
@@ -71,10 +72,12 @@ def _next_step(exchange: Exchange, since: Sequence[Message], offered: frozenset[
             called[tool.name] -= 1
         else:
             pending.append(tool)
-    missing = [tool.name for tool in pending if tool.name not in offered]
-    if missing:
-        return Reply(exchange.agent, note=f"tool not offered: {', '.join(missing)}")
-    return Reply(tools=tuple(pending)) if pending else Reply(exchange.agent)
+    # An agent that has handed over called tools which the next one neither has nor is shown.
+    possible = tuple(dropwhile(lambda tool: tool.name not in offered, pending))
+    if possible:
+        return Reply(tools=tuple(takewhile(lambda tool: tool.name in offered, possible)))
+    missing = ", ".join(tool.name for tool in pending)
+    return Reply(exchange.agent, note=f"tool not offered: {missing}" if missing else "")
 
 
 def _exchange(conversation: Conversation, turns: Sequence[Sequence[str]]) -> Exchange | None:

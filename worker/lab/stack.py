@@ -82,12 +82,8 @@ async def up(plan: Plan, say: Say) -> Stack:
         tell("providers", f"{providers_url} (stand-ins for Deepgram, OpenAI, Cartesia)")
 
         environment = worker_environment(plan, livekit, providers_url)
-        worker = processes.start(
-            "worker",
-            processes.python("worker", "start"),
-            environment=environment,
-            folder=plan.folder,
-        )
+        start = processes.python("worker", "start")
+        worker = processes.start("worker", start, environment=environment, folder=plan.folder)
         parts.append(worker)
         line = await processes.wait_for_line(
             worker, lambda line: '"registered worker"' in line, within_seconds=READY_WITHIN_SECONDS
@@ -136,7 +132,9 @@ async def start_providers(
 
 def worker_environment(plan: Plan, livekit: LiveKitServer, providers_url: str) -> dict[str, str]:
     """What a worker needs to serve the stand-ins: exactly what an operator would set."""
-    return _environment(livekit, providers_url) | {"WORKER_AGENT": plan.agent, **dict(plan.extra)}
+    calendar = str(plan.folder / "calendar.sqlite3")
+    its_own = {"WORKER_AGENT": plan.agent, "WORKER_CALENDAR_FILE": calendar}
+    return _environment(livekit, providers_url) | its_own | dict(plan.extra)
 
 
 def operator_environment(stack: Stack) -> dict[str, str]:

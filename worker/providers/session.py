@@ -4,11 +4,13 @@ This is the one call an agent file makes to be independent of who provides what:
 `session.build(ctx.proc)`.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
+from livekit.agents import tts as agents_tts
 
 from worker import errors
 from worker import settings as settings_module
@@ -34,6 +36,24 @@ def prepare(process: JobProcess) -> None:
         process.userdata[LLM] = llm.build(process.userdata[SETTINGS].providers)
 
 
+def settings(process: JobProcess) -> Settings:
+    """The settings of this process: those that voicefleet has left there, or read now.
+
+    :raises SettingsError: if one is wrong.
+    """
+    known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
+    return known
+
+
+def voice(process: JobProcess, voices: Mapping[str, str]) -> agents_tts.TTS[Any]:
+    """The session's TTS with another voice, for an agent that is to sound like somebody else;
+    `voices` has the voice's name at each provider.
+
+    :raises SettingsError: if a key is missing.
+    """
+    return tts.build(settings(process).providers, voices)
+
+
 def build(
     process: JobProcess, *, userdata: NotGivenOr[Userdata] = NOT_GIVEN, **options: Any
 ) -> AgentSession[Userdata]:
@@ -44,14 +64,14 @@ def build(
 
     :raises SettingsError: if a setting or a key is missing or wrong.
     """
-    settings: Settings = process.userdata.get(SETTINGS) or settings_module.load()
-    voice_activity = process.userdata.get(VAD) or turns.load_vad(settings.providers)
+    chosen_by = settings(process).providers
+    voice_activity = process.userdata.get(VAD) or turns.load_vad(chosen_by)
     chosen: dict[str, Any] = {
-        "stt": stt.build(settings.providers, voice_activity),
+        "stt": stt.build(chosen_by, voice_activity),
         # A prepared one is for one session.
-        "llm": process.userdata.pop(LLM, None) or llm.build(settings.providers),
-        "tts": tts.build(settings.providers),
+        "llm": process.userdata.pop(LLM, None) or llm.build(chosen_by),
+        "tts": tts.build(chosen_by),
         "vad": voice_activity,
-        "turn_handling": turns.handling(settings.providers),
+        "turn_handling": turns.handling(chosen_by),
     }
     return AgentSession(userdata=userdata, **(chosen | options))

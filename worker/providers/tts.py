@@ -1,6 +1,7 @@
 """Who speaks: text-to-speech, one plugin or a chain where the next takes over from one failing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from livekit.agents import tts
@@ -9,12 +10,16 @@ from worker.providers import keys
 from worker.setting_groups import Model, Providers
 
 
-def build(settings: Providers) -> tts.TTS[Any]:
-    """The TTS of `WORKER_TTS`.
+def build(settings: Providers, voices: Mapping[str, str] | None = None) -> tts.TTS[Any]:
+    """The TTS of `WORKER_TTS`; `voices` names one to be used at a provider in place of its own.
 
     :raises SettingsError: if a key that the chain needs is missing.
     """
-    links = [BUILDERS[model.provider](settings, model) for model in settings.tts]
+    voiced = (
+        replace(model, voice=(voices or {}).get(model.provider, model.voice))
+        for model in settings.tts
+    )
+    links = [BUILDERS[model.provider](settings, model) for model in voiced]
     return links[0] if len(links) == 1 else tts.FallbackAdapter(links)
 
 

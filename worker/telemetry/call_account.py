@@ -12,6 +12,7 @@ from worker.telemetry import names
 from worker.telemetry.events import Fact
 from worker.telemetry.facts import (
     Fallback,
+    HandedOver,
     Interrupted,
     ProviderError,
     Said,
@@ -23,6 +24,7 @@ from worker.telemetry.labels import Bounded
 
 MOST_TURNS = 500
 MOST_MODELS = 32
+MOST_HANDOVERS = 32
 LONGEST_HISTORY_CHARACTERS = 64 * 1024
 
 LEGS = tuple(f"{leg}_seconds" for leg in names.LEGS)
@@ -46,10 +48,12 @@ class CallAccount:
     _usage: dict[tuple[str, ...], Counter[str]] = field(default_factory=dict)
     _errors: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _fallbacks: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _handovers: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _history: list[Json] = field(default_factory=list)
     _characters: int = 0
     _models: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
     _providers: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
+    _agents: Bounded = field(default_factory=lambda: Bounded(MOST_HANDOVERS))
 
     def add(self, fact: Fact) -> None:
         """Take in a fact; one that no report tells passes by."""
@@ -70,6 +74,8 @@ class CallAccount:
                 self._errors[self._providers(fact.kind, fact.provider, is_final)] += 1
             case Fallback():
                 self._fallbacks[self._providers(fact.kind, fact.provider)] += 1
+            case HandedOver():
+                self._handovers[self._agents(fact.from_agent, fact.to_agent)] += 1
             case Said() if self.keeps_history:
                 self._said(fact)
             case _:
@@ -98,6 +104,10 @@ class CallAccount:
     def fallbacks(self) -> list[Json]:
         keys = ("kind", "provider")
         return [{**_named(keys, who), "count": count} for who, count in self._fallbacks.items()]
+
+    def handovers(self) -> list[Json]:
+        keys = ("from", "to")
+        return [{**_named(keys, who), "count": count} for who, count in self._handovers.items()]
 
     def history(self) -> list[Json]:
         """What was said, in order, as far as there was room for it."""

@@ -35,6 +35,7 @@ def document(call: CallRecord, seconds: float, account: CallAccount) -> dict[str
         "seconds": round(seconds, 3),
         "turns": account.turns(),
         "interruptions": account.interruptions,
+        "handovers": account.handovers(),
         "usage": account.usage(),
         "provider_errors": account.provider_errors(),
         "fallbacks": account.fallbacks(),

@@ -75,6 +75,14 @@ class Stalled(Message):
     seconds: Seconds
 
 
+class HandedOver(Message):
+    """One agent of the call handed it to another; a task that an agent waits for is one too."""
+
+    type: Literal["handed_over"] = "handed_over"
+    from_agent: Identifier
+    to_agent: Identifier
+
+
 class Said(Message):
     """A line of the conversation, or what a tool was asked and answered; told only where
     WORKER_ALLOW_PII lets it be. `name` is the tool's.
@@ -95,5 +103,14 @@ class Spans(Message):
 
 
 CallFact = (
-    Joined | TurnTaken | Interrupted | Usage | ProviderError | Fallback | Stalled | Said | Spans
+    Joined
+    | TurnTaken
+    | Interrupted
+    | Usage
+    | ProviderError
+    | Fallback
+    | Stalled
+    | HandedOver
+    | Said
+    | Spans
 )

@@ -19,6 +19,7 @@ from worker.telemetry import names
 from worker.telemetry.events import Cause, Fact, Outcome, PrewarmFailed
 from worker.telemetry.facts import (
     Fallback,
+    HandedOver,
     Interrupted,
     Joined,
     ProviderError,
@@ -33,6 +34,8 @@ from worker.telemetry.names import Metric
 # A pod hosts one agent; one that uses more models than this is not served by a chart of each.
 MOST_MODELS = 32
 MOST_PROVIDERS = 16
+# Pairs; an agent file may name its agents as it likes, even after the caller.
+MOST_HANDOVERS = 32
 
 
 class PodMetrics:
@@ -45,6 +48,7 @@ class PodMetrics:
         self._histograms: dict[str, Histogram] = {}
         self._models = Bounded(MOST_MODELS)
         self._providers = Bounded(MOST_PROVIDERS)
+        self._handovers = Bounded(MOST_HANDOVERS)
         for metric in names.METRICS:
             self._create(metric)
         self._registry.register(Gauges(read, info))
@@ -67,6 +71,8 @@ class PodMetrics:
                 self._count(names.PROVIDER_ERRORS, fact.kind, provider, recoverable)
             case Fallback():
                 self._count(names.PROVIDER_FALLBACKS, fact.kind, *self._providers(fact.provider))
+            case HandedOver():
+                self._count(names.HANDOVERS, *self._handovers(fact.from_agent, fact.to_agent))
             case Stalled():
                 self._count(names.STALLS, "call")
             case PrewarmFailed():

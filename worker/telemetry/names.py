@@ -122,6 +122,9 @@ AUDIO = _counter(
     "model",
     "kind",
 )
+HANDOVERS = _counter(
+    "handovers_total", "times", "How many times an agent handed over.", "from_agent", "to_agent"
+)
 PROVIDER_ERRORS = _counter(
     "provider_errors_total",
     "errors",

@@ -1,4 +1,4 @@
-"""The facts of a call that LiveKit's own spans tell as they end: joined, turns, stalls.
+"""The facts of a call that LiveKit's own spans tell as they end: joined, turns, stalls, handovers.
 
 They exist for any agent file, because LiveKit ends them whatever the file does. Span and attribute
 names are those of livekit-agents 1.8.9, telemetry/trace_types.py and telemetry/loop_monitor.py.
@@ -12,7 +12,15 @@ from typing import Any
 from livekit.agents.telemetry import trace_types
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from worker.telemetry.facts import CallFact, Interrupted, Joined, Stalled, TurnTaken
+from worker.telemetry.facts import (
+    CallFact,
+    HandedOver,
+    Interrupted,
+    Joined,
+    Stalled,
+    TurnTaken,
+)
+from worker.telemetry.message import LONGEST_IDENTIFIER
 
 NANOSECONDS = 1_000_000_000
 
@@ -70,6 +78,8 @@ class TurnFacts:
                 return self._agents_part(span, attributes)
             case "event_loop_blocked":
                 return [Stalled(seconds=_duration(span))]
+            case "update_agent":
+                return _handover(attributes)
         return []
 
     def _joined(self, span: ReadableSpan) -> list[CallFact]:
@@ -114,6 +124,13 @@ def _callers_part(attributes: Mapping[str, Any]) -> list[CallFact]:
     if transcript is None and end_of_turn is None:
         return []
     return [TurnTaken(transcript_seconds=transcript, end_of_turn_seconds=end_of_turn)]
+
+
+def _handover(attributes: Mapping[str, Any]) -> list[CallFact]:
+    """LiveKit ends this span when the next agent has been started, also after an error."""
+    names = (trace_types.ATTR_PREVIOUS_AGENT_LABEL, trace_types.ATTR_AGENT_LABEL)
+    old, new = (str(attributes.get(n) or "unknown")[:LONGEST_IDENTIFIER] for n in names)
+    return [HandedOver(from_agent=old, to_agent=new)]
 
 
 def _seconds(attributes: Mapping[str, Any], name: str) -> float | None:

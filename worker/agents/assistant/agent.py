@@ -1,14 +1,14 @@
 """The telephone of a city library: the small agent to copy."""
 
-from datetime import date
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, function_tool
 
-from worker.agents import closing
+from worker.agents import closing, silence
 from worker.agents.assistant import library
 from worker.agents.assistant.library import Day
-from worker.providers import session
+from worker.providers import background, session
 
 GREETING = "Hello, this is the city library. How can I help you?"
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
@@ -19,8 +19,8 @@ server = AgentServer()
 class Assistant(Agent):
     """Answers from its prompt, and looks up what changes."""
 
-    def __init__(self) -> None:
-        super().__init__(instructions=f"{PROMPT}\nToday is {date.today():%A}.\n")
+    def __init__(self, zone: tzinfo = UTC) -> None:
+        super().__init__(instructions=f"{PROMPT}\nToday is {datetime.now(zone):%A}.\n")
 
     async def on_enter(self) -> None:
         self.session.say(GREETING)
@@ -49,5 +49,8 @@ async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
     call: AgentSession[None] = session.build(ctx.proc)
     closing.watch(call)
-    await call.start(agent=Assistant(), room=ctx.room)
+    silence.watch(call)
+    zone = session.settings(ctx.proc).shipped.zone
+    await call.start(agent=Assistant(zone), room=ctx.room)
     await ctx.connect()
+    await background.play(ctx, call)

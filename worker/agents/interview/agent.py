@@ -5,21 +5,18 @@ from pathlib import Path
 from livekit.agents import (
     Agent,
     AgentServer,
-    ConversationItemAddedEvent,
     JobContext,
     RunContext,
-    UserStateChangedEvent,
     function_tool,
 )
 from livekit.agents.llm import ToolResult
 
-from worker.agents import closing
+from worker.agents import closing, silence
 from worker.agents.interview import scorecard
-from worker.providers import session
+from worker.providers import background, session
 
 GREETING = "Hello, this is a practice job interview. I will ask you three questions. Are you ready?"
 NUDGE = "Take your time. I am still here."
-NUDGES_BEFORE_FAREWELL = 2
 FAREWELL = "I cannot hear you, so I will end the interview here. Goodbye."
 THANKS = "Thank you for practicing. Goodbye."
 # Long enough to think about an answer.
@@ -35,16 +32,9 @@ class Interviewer(Agent):
 
     def __init__(self) -> None:
         super().__init__(instructions=PROMPT)
-        self._nudge_count = 0
 
     async def on_enter(self) -> None:
-        self.session.on("user_state_changed", self._on_user_state)
-        self.session.on("conversation_item_added", self._on_item)
         self.session.say(GREETING)
-
-    async def on_exit(self) -> None:
-        self.session.off("user_state_changed", self._on_user_state)
-        self.session.off("conversation_item_added", self._on_item)
 
     @function_tool
     async def begin_interview(self, context: RunContext[scorecard.Scorecard]) -> str:
@@ -85,22 +75,6 @@ class Interviewer(Agent):
         closing.hang_up(context.session)
         return ToolResult("The result is being spoken.", reply_required=False)
 
-    def _on_user_state(self, event: UserStateChangedEvent) -> None:
-        if event.new_state != "away":
-            return
-        if self._nudge_count == NUDGES_BEFORE_FAREWELL:
-            self.session.say(FAREWELL, allow_interruptions=False)
-            closing.hang_up(self.session)
-            return
-        self._nudge_count += 1
-        # LiveKit reports a silent caller once, so the next silence is counted from the nudge's end.
-        call = self.session
-        call.say(NUDGE).add_done_callback(lambda _: call.reset_away_timer())
-
-    def _on_item(self, event: ConversationItemAddedEvent) -> None:
-        if event.item.type == "message" and event.item.role == "user":
-            self._nudge_count = 0
-
 
 def _next_step(card: scorecard.Scorecard) -> str:
     if card.is_complete:
@@ -115,5 +89,7 @@ async def interview(ctx: JobContext) -> None:
         ctx.proc, userdata=scorecard.Scorecard(), user_away_timeout=SILENCE_BEFORE_NUDGE_SECONDS
     )
     closing.watch(call)
+    silence.watch(call, nudge=NUDGE, farewell=FAREWELL)
     await call.start(agent=Interviewer(), room=ctx.room)
     await ctx.connect()
+    await background.play(ctx, call)

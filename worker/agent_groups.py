@@ -1,0 +1,53 @@
+"""What can be set of the agents that ship; the rest, and how to read it, stands in
+`worker.setting_groups`. An agent file of yours reads what it likes, where it likes.
+"""
+
+import tempfile
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from worker.setting_groups import Group
+
+
+def _known_zone(name: str) -> str:
+    try:
+        _zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("expected a name of the time zone database, as Europe/Berlin") from None
+    return name
+
+
+def _zone(name: str) -> tzinfo:
+    # The default must not need the database, which small images leave out.
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+class Shipped(Group):
+    background_sound: Literal["none", "office", "city", "forest", "crowd"] = Field(
+        "none",
+        validation_alias="WORKER_BACKGROUND_SOUND",
+        description="Behind the agent's voice: none, office, city, forest or crowd.",
+    )
+    timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC",
+        validation_alias="WORKER_TIMEZONE",
+        description="Whose clock the agents that ship go by, as Europe/Berlin.",
+    )
+    calendar_file: Path | None = Field(
+        None,
+        validation_alias="WORKER_CALENDAR_FILE",
+        description="Appointments of front_desk, an SQLite file. Default: one in /tmp, not kept.",
+    )
+
+    @property
+    def zone(self) -> tzinfo:
+        return _zone(self.timezone)
+
+    @property
+    def calendar(self) -> Path:
+        """The file; the default is one for all processes of a pod."""
+        return self.calendar_file or Path(tempfile.gettempdir()) / "voicefleet-calendar.sqlite3"
