@@ -27,7 +27,7 @@ def console(
     settings = settings_module.for_development(settings_module.load())
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
-        settings.require(*keys.needed(settings.providers))
+        settings.require(*keys.needed(settings.providers, hosted.parts))
     server = wiring.build(settings, hosted).server
     options = [*(["--text"] if text else []), *(["--record"] if record else [])]
     sys.argv = ["python -m worker", "console", *options]

@@ -25,7 +25,7 @@ To stop it:
 
 
 def demo(
-    agent: Annotated[str, typer.Option(help="assistant, interview.")] = "assistant",
+    agent: Annotated[str, typer.Option(help="An agent that ships, as assistant.")] = "assistant",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
     trace: Annotated[

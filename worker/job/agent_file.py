@@ -19,7 +19,15 @@ from livekit.agents.cli import discover
 from livekit.agents.worker import ServerType, WorkerPermissions
 
 from worker import errors
-from worker.providers import session
+from worker.providers import listener, realtime, session
+from worker.providers.keys import PIPELINE, Part
+
+# What builds a session out of our settings, and the parts that it wants for it.
+BUILDERS: dict[ModuleType, frozenset[Part]] = {
+    session: PIPELINE,
+    listener: frozenset({"stt"}),
+    realtime: frozenset({"realtime"}),
+}
 
 WHAT_TO_WRITE = (
     "define one, as LiveKit's documentation shows: server = AgentServer(), then"
@@ -43,7 +51,12 @@ class AgentFile:
     setup: Callable[[JobProcess], Any] | None
     server_type: ServerType
     permissions: WorkerPermissions
-    uses_our_providers: bool
+    parts: frozenset[Part]
+    """What it wants of our providers; nothing where it brings its own."""
+
+    @property
+    def uses_our_providers(self) -> bool:
+        return bool(self.parts)
 
 
 def load(name: str) -> AgentFile:
@@ -67,7 +80,7 @@ def load(name: str) -> AgentFile:
         setup=server.setup_fnc,
         server_type=server._server_type,
         permissions=server._permissions,
-        uses_our_providers=any(_is_our_session(value) for value in vars(module).values()),
+        parts=_parts(module),
     )
 
 
@@ -152,8 +165,14 @@ def _only_server(name: str, module: ModuleType) -> AgentServer:
     return next(iter(servers.values()))
 
 
-def _is_our_session(value: object) -> bool:
-    return value is session or getattr(value, "__module__", None) == session.__name__
+def _parts(module: ModuleType) -> frozenset[Part]:
+    """Known by what the file imports: one of our modules, or a function of it."""
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(module).values()
+    }
+    used = [parts for builder, parts in BUILDERS.items() if builder.__name__ in names]
+    return frozenset[Part]().union(*used)
 
 
 def _what_there_is() -> str:

@@ -51,7 +51,7 @@ def load(process: JobProcess, *, settings: Settings) -> None:
     process.userdata[session.VAD] = shared_models.vad(settings.providers)
     hosted = agent_file.load(settings.agent.file)
     process.userdata[AGENT_FILE] = hosted
-    if hosted.uses_our_providers:
+    if "llm" in hosted.parts:
         session.prepare(process)
     if hosted.setup is not None:
         hosted.setup(process)

@@ -44,12 +44,13 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that
-    agent opens with.
+    agent opens with. One that `only_writes` never speaks: its answer is what it writes down.
     """
 
     agent: str
     greeting: str
     exchanges: tuple[Exchange, ...]
+    only_writes: bool = False
 
     @property
     def caller_phrases(self) -> tuple[str, ...]:
@@ -104,6 +105,7 @@ def parse(text: str) -> Conversation:
         agent=document["agent"],
         greeting=document["greeting"],
         exchanges=tuple(_exchange(table) for table in document["exchange"]),
+        only_writes=document.get("only_writes", False),
     )
 
 
@@ -116,4 +118,5 @@ def shipped_names() -> tuple[str, ...]:
 
 def _exchange(table: dict[str, Any]) -> Exchange:
     tools = tuple(ToolCall(t["name"], t.get("arguments", {})) for t in table.get("tools", ()))
-    return Exchange(table["caller"], table["agent"], tools, table.get("interrupts_after_seconds"))
+    answer = table.get("agent", "")
+    return Exchange(table["caller"], answer, tools, table.get("interrupts_after_seconds"))

@@ -7,7 +7,7 @@ This is the one call an agent file makes to be independent of who provides what:
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
+from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, vad
 
 from worker import errors
 from worker import settings as settings_module
@@ -41,8 +41,8 @@ def build(
 
     :raises SettingsError: if a setting or a key is missing or wrong.
     """
-    settings: Settings = process.userdata.get(SETTINGS) or settings_module.load()
-    voice_activity = process.userdata.get(VAD) or turns.load_vad(settings.providers)
+    settings = settings_of(process)
+    voice_activity = voice_activity_of(process)
     chosen: dict[str, Any] = {
         "stt": stt.build(settings.providers, voice_activity),
         # A prepared one is for one session.
@@ -52,3 +52,12 @@ def build(
         "turn_handling": turns.handling(settings.providers),
     }
     return AgentSession(userdata=userdata, **(chosen | options))
+
+
+def settings_of(process: JobProcess) -> Settings:
+    """:raises SettingsError: if a setting is wrong, where none were loaded before the call."""
+    return process.userdata.get(SETTINGS) or settings_module.load()
+
+
+def voice_activity_of(process: JobProcess) -> vad.VAD:
+    return process.userdata.get(VAD) or turns.load_vad(settings_of(process).providers)
