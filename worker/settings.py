@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from worker import errors
+from worker.agent_groups import Phone, Tools
 from worker.contradictions import CONTRADICTIONS
 from worker.setting_groups import (
     Agent,
@@ -39,6 +40,8 @@ class Settings:
     pod: Pod
     call: Call
     providers: Providers
+    tools: Tools
+    phone: Phone
     logs: Logs
     telemetry: Telemetry
     lab: Lab

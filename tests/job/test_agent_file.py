@@ -79,7 +79,7 @@ def test_agents_that_ship_are_known_by_name_and_by_module(name: str) -> None:
     [
         ("assistant", {"stt", "llm", "tts"}),
         ("transcriber", {"stt"}),
-        ("realtime", {"realtime", "tts"}),
+        ("realtime", {"realtime"}),
     ],
 )
 def test_a_file_wants_of_our_providers_what_it_imports(name: str, parts: set[str]) -> None:

@@ -3,12 +3,14 @@
 Of the settings only `WORKER_REALTIME` and the key of its provider count.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, llm
 from livekit.plugins.openai import realtime as openai
 
-from worker.providers import keys
+from worker import errors
+from worker.providers import keys, tts
 from worker.providers.session import Userdata, settings_of
 from worker.setting_groups import Model, Providers
 
@@ -18,10 +20,14 @@ def build(
 ) -> AgentSession[Userdata]:
     """A session for one call; `options` go to `AgentSession`. The model hears the ends of turns.
 
+    The voice of `WORKER_TTS` is there to apologise where the model is lost, if its key is set.
     :raises SettingsError: if a setting or the model's key is missing or wrong.
     """
-    model = build_model(settings_of(process).providers)
-    return AgentSession(userdata=userdata, **({"llm": model, "vad": None} | options))
+    settings = settings_of(process).providers
+    chosen: dict[str, Any] = {"llm": build_model(settings), "vad": None}
+    with suppress(errors.SettingsError):
+        chosen["tts"] = tts.build(settings)
+    return AgentSession(userdata=userdata, **(chosen | options))
 
 
 def build_model(settings: Providers) -> llm.RealtimeModel:
