@@ -53,7 +53,7 @@ chart-scan: $(READY)
 
 # In CONTRIBUTING.md: the help has room for ten.
 lock: $(UV) # Resolve requirements.lock anew from pyproject.toml
-	@$(UV) pip compile pyproject.toml --extra lab --group dev --universal --generate-hashes \
+	@$(UV) pip compile pyproject.toml --extra lab --extra mcp --group dev --universal --generate-hashes \
 	  --python-version 3.11 --no-annotate --no-header --upgrade --output-file requirements.lock
 
 clean: ## Remove the virtual environment and caches (not the built livekit-server)

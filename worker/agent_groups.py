@@ -1,5 +1,6 @@
-"""What can be set of the agents that ship; the rest, and how to read it, stands in
-`worker.setting_groups`. An agent file of yours reads what it likes, where it likes.
+"""What can be set of the agents that ship: `Shipped` of several, each other group of the agent of its
+name. How to read them stands in `worker.setting_groups`. An agent file of yours reads what it likes,
+where it likes.
 """
 
 import tempfile
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from worker.setting_groups import Group
 
@@ -51,3 +52,42 @@ class Shipped(Group):
     def calendar(self) -> Path:
         """The file; the default is one for all processes of a pod."""
         return self.calendar_file or Path(tempfile.gettempdir()) / "voicefleet-calendar.sqlite3"
+
+
+class Tools(Group):
+    url: str | None = Field(
+        None,
+        validation_alias="WORKER_MCP_URL",
+        description="The MCP server of the agent `tools`, over streamable HTTP.",
+    )
+    token: SecretStr | None = Field(
+        None,
+        validation_alias="WORKER_MCP_TOKEN",
+        description="What that server takes as a bearer token.",
+    )
+    command: str | None = Field(
+        None,
+        validation_alias="WORKER_MCP_COMMAND",
+        description="Without a URL: the command that runs an MCP server. Default: an example.",
+    )
+
+
+class Phone(Group):
+    trunk_id: str | None = Field(
+        None,
+        validation_alias="WORKER_PHONE_TRUNK_ID",
+        description="LiveKit's outbound SIP trunk (ST_…) that the agent `phone` dials through.",
+    )
+    desk_number: str | None = Field(
+        None,
+        validation_alias="WORKER_PHONE_DESK_NUMBER",
+        pattern=r"^\+[1-9]\d{6,14}$",
+        description="Where the agent `phone` transfers to, as +15105550100. Default: it does not.",
+    )
+    ring_seconds: float = Field(
+        30.0,
+        validation_alias="WORKER_PHONE_RING_SECONDS",
+        gt=0,
+        le=80,
+        description="How long the agent `phone` lets a telephone ring that it calls.",
+    )

@@ -67,6 +67,7 @@ def _link(text: str) -> Model:
 
 SttChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("deepgram", "openai"))]
 LlmChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("openai"))]
+RealtimeChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("openai"))]
 TtsChain = Annotated[tuple[Model, ...], NoDecode, BeforeValidator(chain_of("cartesia", "openai"))]
 
 
@@ -259,6 +260,11 @@ class Providers(Group):
         (Model("cartesia"),),
         validation_alias="WORKER_TTS",
         description="Who speaks: cartesia, openai; several make a fallback chain.",
+    )
+    realtime: RealtimeChain = Field(
+        (Model("openai"),),
+        validation_alias="WORKER_REALTIME",
+        description="Who converses, where one model hears, thinks and speaks: openai.",
     )
     vad: Literal["livekit", "silero"] = Field(
         "livekit",

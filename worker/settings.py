@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from worker import errors
-from worker.agent_groups import Shipped
+from worker.agent_groups import Phone, Shipped, Tools
 from worker.contradictions import CONTRADICTIONS
 from worker.setting_groups import (
     Agent,
@@ -38,6 +38,8 @@ class Settings:
     livekit: LiveKit
     agent: Agent
     shipped: Shipped
+    tools: Tools
+    phone: Phone
     pod: Pod
     call: Call
     providers: Providers

@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "worker").rglob("*.py"))
 # Files over 200 lines, with their present size: growth is a visible change of this table.
 LARGE_FILES: dict[str, int] = {
     # A table: one entry a setting.
-    "worker/setting_groups.py": 321,
+    "worker/setting_groups.py": 327,
     # A table: one entry a metric.
     "worker/telemetry/names.py": 203,
 }

@@ -75,6 +75,18 @@ def test_agents_that_ship_are_known_by_name_and_by_module(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("assistant", {"stt", "llm", "tts"}),
+        ("transcriber", {"stt"}),
+        ("realtime", {"realtime"}),
+    ],
+)
+def test_a_file_wants_of_our_providers_what_it_imports(name: str, parts: set[str]) -> None:
+    assert agent_file.load(name).parts == parts
+
+
+@pytest.mark.parametrize(
     ("text", "problem", "fix"),
     [
         ("x = 1\n", "has no AgentServer", "rtc_session"),

@@ -10,6 +10,7 @@ from worker import settings as settings_module
 from worker.providers import keys, llm, turns
 from worker.providers import stt as our_stt
 from worker.providers import tts as our_tts
+from worker.providers.keys import Part
 from worker.setting_groups import Providers
 
 
@@ -88,6 +89,16 @@ def test_the_keys_needed_are_those_of_the_chosen_chains(
     monkeypatch: pytest.MonkeyPatch, chain: dict[str, str], needed: list[str]
 ) -> None:
     assert keys.needed(providers(monkeypatch, **chain)) == needed
+
+
+@pytest.mark.parametrize(
+    ("parts", "needed"),
+    [({"stt"}, ["DEEPGRAM_API_KEY"]), ({"realtime"}, ["OPENAI_API_KEY"]), (set(), [])],
+)
+def test_an_agent_that_wants_only_some_parts_needs_only_their_keys(
+    monkeypatch: pytest.MonkeyPatch, parts: set[Part], needed: list[str]
+) -> None:
+    assert keys.needed(providers(monkeypatch), frozenset(parts)) == needed
 
 
 async def test_a_missing_key_is_named_when_the_session_is_built(

@@ -53,13 +53,24 @@ class _Failures:
             return
         self._in_a_row += 1
         kind = event.error.type
-        if self._in_a_row > FORGIVEN_FAILURES:
+        if kind == "realtime_model_error":
+            self._apologise_without_the_model()
+        elif self._in_a_row > FORGIVEN_FAILURES:
             if kind in ("llm_error", "stt_error"):
                 self._session.say(APOLOGY, allow_interruptions=False)
             hang_up(self._session)
         elif kind == "llm_error":
             # An STT's stream is made anew by LiveKit, and without a voice there is nothing to say.
             self._session.say(SAY_AGAIN)
+
+    def _apologise_without_the_model(self) -> None:
+        """LiveKit closes a session that has lost its realtime model at once, unless it is closing
+        already; a TTS beside the model is still a voice.
+        """
+        self._in_a_row = FORGIVEN_FAILURES + 1
+        if self._session.tts is not None:
+            self._session.say(APOLOGY)
+        hang_up(self._session)
 
     def on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item

@@ -13,6 +13,7 @@ from worker.errors import ExitCode, VoicefleetError
 from worker.job import agent_file
 from worker.providers import model_files
 from worker.providers import reach as provider_reach
+from worker.providers.keys import PIPELINE, Part
 from worker.server import reach as livekit_reach
 from worker.server.run import port_taken
 from worker.setting_groups import LIVEKIT_ACCESS
@@ -48,10 +49,11 @@ def steps(settings: Settings) -> Iterator[Check]:
     for name, loader in model_files.checks(settings.providers):
         yield name, partial(model_files.load, name, loader)
     yield "LiveKit", partial(_livekit, settings)
-    if not _uses_our_providers(settings):
+    parts = _parts(settings)
+    if not parts:
         yield "providers", lambda: "not asked, the agent file brings its own"
         return
-    for name, probe in provider_reach.chosen(settings.providers).items():
+    for name, probe in provider_reach.chosen(settings.providers, parts).items():
         yield name, partial(_provider, name, probe, settings)
 
 
@@ -76,11 +78,12 @@ def _agent_file(settings: Settings) -> str:
     )
 
 
-def _uses_our_providers(settings: Settings) -> bool:
+def _parts(settings: Settings) -> frozenset[Part]:
+    """What the agent file wants of our providers; of one that does not load, what most want."""
     try:
-        return agent_file.load(settings.agent.file).uses_our_providers
+        return agent_file.load(settings.agent.file).parts
     except VoicefleetError:
-        return True
+        return PIPELINE
 
 
 def _port(settings: Settings) -> str:

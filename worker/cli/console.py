@@ -54,7 +54,7 @@ def console(
     settings = settings_module.load()
     hosted = agent_file.load(agent or settings.agent.file)
     if (keys or voice) and hosted.uses_our_providers:
-        settings.require(*provider_keys.needed(settings.providers))
+        settings.require(*provider_keys.needed(settings.providers, hosted.parts))
     if voice:
         return _aloud(settings, hosted)
     if keys:

@@ -42,6 +42,8 @@ def _turn(turn: Turn) -> Iterator[str]:
     if turn.said:
         yield _line("", "caller", turn.said)
         yield f"{INDENT}agent heard {_heard(turn.said, turn.agent_heard)}{_tools(turn)}"
+    if not turn.wants_sound:
+        return
     gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
     yield _line(gap, "agent", turn.expected or turn.agent_said)
     cut = ", interrupted" if turn.was_interrupted else ""

@@ -37,7 +37,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
-        settings.require(*keys.needed(settings.providers))
+        settings.require(*keys.needed(settings.providers, hosted.parts))
         model_files.require(settings.providers)
     _say_who(settings, hosted)
     pod = wiring.build(settings, hosted)

@@ -19,9 +19,15 @@ from livekit.agents.cli import discover
 from livekit.agents.worker import ServerType, WorkerPermissions
 
 from worker import errors
+from worker.providers.keys import PIPELINE, Part
 
-# Known by name: whoever does not use it does not pay for its import.
-OUR_SESSION = "worker.providers.session"
+# What builds a session out of our settings, and the parts that it wants for it. Known by name:
+# whoever does not use them does not pay for their import.
+BUILDERS: dict[str, frozenset[Part]] = {
+    "worker.providers.session": PIPELINE,
+    "worker.providers.listener": frozenset({"stt"}),
+    "worker.providers.realtime": frozenset({"realtime"}),
+}
 
 WHAT_TO_WRITE = (
     "define one, as LiveKit's documentation shows: server = AgentServer(), then"
@@ -45,7 +51,12 @@ class AgentFile:
     setup: Callable[[JobProcess], Any] | None
     server_type: ServerType
     permissions: WorkerPermissions
-    uses_our_providers: bool
+    parts: frozenset[Part]
+    """What it wants of our providers; nothing where it brings its own."""
+
+    @property
+    def uses_our_providers(self) -> bool:
+        return bool(self.parts)
 
 
 def load(name: str) -> AgentFile:
@@ -69,7 +80,7 @@ def load(name: str) -> AgentFile:
         setup=server.setup_fnc,
         server_type=server._server_type,
         permissions=server._permissions,
-        uses_our_providers=any(_is_our_session(value) for value in vars(module).values()),
+        parts=_parts(module),
     )
 
 
@@ -154,9 +165,14 @@ def _only_server(name: str, module: ModuleType) -> AgentServer:
     return next(iter(servers.values()))
 
 
-def _is_our_session(value: object) -> bool:
-    names = (getattr(value, "__name__", None), getattr(value, "__module__", None))
-    return OUR_SESSION in names
+def _parts(module: ModuleType) -> frozenset[Part]:
+    """Known by what the file imports: one of our modules, or a function of it."""
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(module).values()
+    }
+    used = [parts for builder, parts in BUILDERS.items() if builder in names]
+    return frozenset[Part]().union(*used)
 
 
 def _what_there_is() -> str:

@@ -55,7 +55,7 @@ def load(process: JobProcess, *, settings: Settings) -> None:
     process.userdata[VAD] = shared_models.vad(settings.providers)
     hosted = agent_file.load(settings.agent.file)
     process.userdata[AGENT_FILE] = hosted
-    if hosted.uses_our_providers:
+    if "llm" in hosted.parts:
         from worker.providers import session
 
         session.prepare(process)

@@ -81,6 +81,10 @@ class AgentAccount:
         said = (r.text for r in self.records if r.kind is RecordKind.SAID and r.at >= at)
         return " ".join(said)
 
+    def heard_since(self, at: float) -> str:
+        heard = (r.text for r in self.records if r.kind is RecordKind.HEARD and r.at >= at)
+        return " ".join(heard)
+
     async def __aenter__(self) -> Self:
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("user_state_changed", self._on_user_state)

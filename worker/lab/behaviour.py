@@ -11,7 +11,7 @@ from typing import Any
 
 from worker import errors
 
-PROVIDERS = ("deepgram", "openai-llm", "openai-stt", "openai-tts", "cartesia")
+PROVIDERS = ("deepgram", "openai-llm", "openai-stt", "openai-tts", "openai-realtime", "cartesia")
 # Enough for a load test of an hour; the oldest are forgotten, the counts are not.
 MAX_RECORDS = 10_000
 MAX_SECONDS = 600.0

@@ -10,8 +10,9 @@ from worker.lab import line, microphone, speech
 from worker.lab.agent_account import AgentAccount
 from worker.lab.changes import Changes
 from worker.lab.conversation import Conversation, Exchange
+from worker.lab.equipment import Parts, Patience
 from worker.lab.listening import Ears, Transcriber
-from worker.lab.talking import Parts, Patience, Talk
+from worker.lab.talking import Talk
 from worker.lab.timeline import Event, Timeline
 
 

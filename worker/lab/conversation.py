@@ -45,12 +45,13 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that
-    agent opens with.
+    agent opens with. One that `only_writes` never speaks: its answer is what it writes down.
     """
 
     agent: str
     greeting: str
     exchanges: tuple[Exchange, ...]
+    only_writes: bool = False
 
     @property
     def caller_phrases(self) -> tuple[str, ...]:
@@ -105,6 +106,7 @@ def parse(text: str) -> Conversation:
         agent=document["agent"],
         greeting=document["greeting"],
         exchanges=tuple(_exchange(table) for table in document["exchange"]),
+        only_writes=document.get("only_writes", False),
     )
 
 
@@ -120,5 +122,5 @@ def _exchange(table: dict[str, Any]) -> Exchange:
         ToolCall(tool["name"], days.as_dates(tool.get("arguments", {})))
         for tool in table.get("tools", ())
     )
-    said, answered = days.in_words(table["caller"]), days.in_words(table["agent"])
+    said, answered = days.in_words(table["caller"]), days.in_words(table.get("agent", ""))
     return Exchange(said, answered, tools, table.get("interrupts_after_seconds"))

@@ -1,4 +1,5 @@
-"""Stands in for OpenAI: the models list and chat completions; sound is in `openai_audio`.
+"""Stands in for OpenAI: the models list and chat completions; sound is in `openai_audio`, and the
+model that hears and speaks by itself in `openai_realtime`.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat and .../chat-streaming, errors:
 https://platform.openai.com/docs/guides/error-codes
@@ -13,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from worker.lab import openai_audio, openai_errors, reception, script
+from worker.lab import openai_audio, openai_errors, openai_realtime, reception, script
 from worker.lab.behaviour import Fault, Record
 from worker.lab.conversation import ToolCall
 from worker.lab.reception import DESK
@@ -37,6 +38,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/openai/v1/models", _list_models)
     router.add_post("/openai/v1/chat/completions", _complete)
     openai_audio.add_routes(router)
+    openai_realtime.add_routes(router)
     router.add_route("*", "/openai/{path:.*}", _unknown)
 
 

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from worker.lab.agent_account import AgentAccount, Record, RecordKind
-from worker.lab.changes import Changes
+from worker.lab.agent_account import Record, RecordKind
 from worker.lab.conversation import Conversation, Exchange
-from worker.lab.line import Line
-from worker.lab.listening import Ears, Utterance
-from worker.lab.microphone import Microphone
-from worker.lab.timeline import Event, EventKind, Timeline
+from worker.lab.equipment import Parts, Patience
+from worker.lab.listening import Utterance
+from worker.lab.timeline import Event, EventKind, Timeline, is_understood
 from worker.lab.turns import Taken, as_turn, by_turn, heard_in
 
 # An agent has finished when it is silent and tells that it is not busy; one that does not tell is
@@ -25,26 +22,6 @@ EVENT_OF_RECORD = {
     RecordKind.TOOL: EventKind.TOOL_CALLED,
     RecordKind.ERROR: EventKind.AGENT_ERROR,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for each next step of the agent."""
-
-    join_timeout_seconds: float
-    greeting_timeout_seconds: float
-    answer_timeout_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a caller has: a line, a mouth, ears, and the agent's own account."""
-
-    line: Line
-    microphone: Microphone
-    ears: Ears
-    account: AgentAccount
-    changes: Changes
 
 
 class Talk:
@@ -70,10 +47,18 @@ class Talk:
         await line.wait_for_agent(self._patience.join_timeout_seconds)
         self._tell(EventKind.AGENT_JOINED, line.agent_joined_at or 0.0, line.agent_identity)
 
-        await self._hear_greeting(conversation.greeting)
+        if conversation.only_writes:
+            self._taken.append(Taken("", "", wants_sound=False))
+            await self._parts.until_agent_listens(self._patience.answer_timeout_seconds)
+        else:
+            await self._hear_greeting(conversation.greeting)
         for exchange, pcm in zip(conversation.exchanges, voice, strict=True):
             await self._wait_for_my_turn(exchange)
-            if not await self._speak(exchange, pcm) or not await self._hear_answer():
+            if not await self._speak(exchange, pcm):
+                break
+            if conversation.only_writes:
+                await self._see_written()
+            elif not await self._hear_answer():
                 break
         else:
             await self._hear_out()
@@ -145,6 +130,15 @@ class Talk:
         if answer is not None:
             self._tell(EventKind.AGENT_SPEAKS, answer.started_at, gap_seconds=taken.gap_seconds)
         return answer is not None
+
+    async def _see_written(self) -> None:
+        """Of an agent that only writes: wait until it has written what was said."""
+        taken, account = self._taken[-1], self._parts.account
+        taken.wants_sound = False
+        await self._until(
+            lambda: is_understood(taken.said, account.heard_since(taken.began_at)),
+            self._patience.answer_timeout_seconds,
+        )
 
     async def _first_sound(self, taken: Taken, timeout_seconds: float) -> Utterance | None:
         ears = self._parts.ears

@@ -67,6 +67,7 @@ class Turn:
     silence_noticed_after_seconds: float | None = None
     transcript_after_seconds: float | None = None
     legs_seconds: dict[str, float] = field(default_factory=dict)
+    wants_sound: bool = True
 
     @property
     def gap_seconds(self) -> float | None:
@@ -76,7 +77,9 @@ class Turn:
 
     @property
     def is_understood_by_caller(self) -> bool:
-        """Where nothing is expected, any sound will do."""
+        """Where nothing is expected, any sound will do; or none, of an agent that only writes."""
+        if not self.wants_sound:
+            return True
         if not self.expected:
             return self.answered_at_seconds is not None or not self.said
         return similarity(self.expected, self.heard, is_cut=self.was_interrupted) >= (
@@ -92,7 +95,7 @@ class Turn:
             return True
         if self.agent_heard is None:
             return bool(self.expected) and self.is_understood_by_caller
-        return similarity(self.said, self.agent_heard) >= UNDERSTOOD_RATIO
+        return is_understood(self.said, self.agent_heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
 def _problem(turn: Turn) -> str | None:
     if turn.said and turn.said_until_seconds is None:
         return f"the agent hung up before the caller could say {turn.said!r}"
-    if turn.said and turn.answered_at_seconds is None:
+    if turn.said and turn.wants_sound and turn.answered_at_seconds is None:
         return f"the agent did not answer {turn.said!r}"
     if not turn.is_understood_by_agent:
         if turn.agent_heard is None:
@@ -155,6 +158,10 @@ def _problem(turn: Turn) -> str | None:
         cut = ", cut short" if turn.was_interrupted else ""
         return f"expected the agent to say {turn.expected!r}{cut}, and heard {turn.heard!r}"
     return None
+
+
+def is_understood(said: str, heard: str) -> bool:
+    return similarity(said, heard) >= UNDERSTOOD_RATIO
 
 
 def similarity(expected: str, heard: str, *, is_cut: bool = False) -> float:

@@ -27,7 +27,8 @@ class TurnAccount:
 @dataclass(slots=True)
 class Taken:
     """A turn as it was taken; the greeting is one in which the caller did not speak. Times are the
-    event loop's. `interrupted` is what the agent was saying when the caller began.
+    event loop's. `interrupted` is what the agent was saying when the caller began; an agent that
+    only writes makes no sound.
     """
 
     said: str
@@ -35,6 +36,7 @@ class Taken:
     spoken: Spoken | None = None
     interrupted: Utterance | None = None
     answer: Utterance | None = None
+    wants_sound: bool = True
 
     @property
     def began_at(self) -> float:
@@ -92,6 +94,7 @@ def as_turn(
         silence_noticed_after_seconds=one.after_speech(account.silence_at),
         transcript_after_seconds=one.after_speech(account.heard_at),
         legs_seconds=account.legs_seconds,
+        wants_sound=one.wants_sound,
     )
 
 

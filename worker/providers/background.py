@@ -27,7 +27,7 @@ TYPING_VOLUME = 0.5
 
 async def play(ctx: JobContext, call: AgentSession[Any]) -> None:
     """Play until the job ends. Call it once the room is connected."""
-    ambience = AMBIENCES.get(session.settings(ctx.proc).shipped.background_sound)
+    ambience = AMBIENCES.get(session.settings_of(ctx.proc).shipped.background_sound)
     if ambience is None or ctx.is_fake_job():
         return
     player = BackgroundAudioPlayer(

@@ -10,6 +10,7 @@ import aiohttp
 
 from worker import errors
 from worker.providers import keys
+from worker.providers.keys import PIPELINE, Part
 from worker.setting_groups import Providers
 
 ATTEMPT_SECONDS = 10.0
@@ -17,11 +18,12 @@ ATTEMPT_SECONDS = 10.0
 Probe = Callable[[aiohttp.ClientSession, Providers], Awaitable[None]]
 
 
-def chosen(settings: Providers) -> dict[str, Probe]:
-    """The probes of every chosen provider, by the name to show."""
-    providers = {model.provider for model in (*settings.stt, *settings.tts)}
+def chosen(settings: Providers, parts: frozenset[Part] = PIPELINE) -> dict[str, Probe]:
+    """The probes of every provider chosen for these parts, by the name to show."""
+    chains = {"stt": settings.stt, "tts": settings.tts, "realtime": settings.realtime}
+    providers = {link.provider for part in parts for link in chains.get(part, ())}
     probes: dict[str, Probe] = {name: p for name, p in PROBES.items() if name in providers}
-    return probes | {"llm": _llm}
+    return probes | ({"llm": _llm} if "llm" in parts else {})
 
 
 async def check(name: str, probe: Probe, settings: Providers) -> None:

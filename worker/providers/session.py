@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
-from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
+from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, vad
 from livekit.agents import tts as agents_tts
 
 from worker import errors
@@ -36,22 +36,13 @@ def prepare(process: JobProcess) -> None:
         process.userdata[LLM] = llm.build(process.userdata[SETTINGS].providers)
 
 
-def settings(process: JobProcess) -> Settings:
-    """The settings of this process: those that voicefleet has left there, or read now.
-
-    :raises SettingsError: if one is wrong.
-    """
-    known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
-    return known
-
-
 def voice(process: JobProcess, voices: Mapping[str, str]) -> agents_tts.TTS[Any]:
     """The session's TTS with another voice, for an agent that is to sound like somebody else;
     `voices` has the voice's name at each provider.
 
     :raises SettingsError: if a key is missing.
     """
-    return tts.build(settings(process).providers, voices)
+    return tts.build(settings_of(process).providers, voices)
 
 
 def build(
@@ -64,14 +55,27 @@ def build(
 
     :raises SettingsError: if a setting or a key is missing or wrong.
     """
-    chosen_by = settings(process).providers
-    voice_activity = process.userdata.get(VAD) or turns.load_vad(chosen_by)
+    settings = settings_of(process).providers
+    voice_activity = voice_activity_of(process)
     chosen: dict[str, Any] = {
-        "stt": stt.build(chosen_by, voice_activity),
+        "stt": stt.build(settings, voice_activity),
         # A prepared one is for one session.
-        "llm": process.userdata.pop(LLM, None) or llm.build(chosen_by),
-        "tts": tts.build(chosen_by),
+        "llm": process.userdata.pop(LLM, None) or llm.build(settings),
+        "tts": tts.build(settings),
         "vad": voice_activity,
-        "turn_handling": turns.handling(chosen_by),
+        "turn_handling": turns.handling(settings),
     }
     return AgentSession(userdata=userdata, **(chosen | options))
+
+
+def settings_of(process: JobProcess) -> Settings:
+    """The settings of this process: those that voicefleet has left there, or read now.
+
+    :raises SettingsError: if one is wrong.
+    """
+    known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
+    return known
+
+
+def voice_activity_of(process: JobProcess) -> vad.VAD:
+    return process.userdata.get(VAD) or turns.load_vad(settings_of(process).providers)

@@ -50,7 +50,7 @@ async def answer(ctx: JobContext) -> None:
     call: AgentSession[None] = session.build(ctx.proc)
     closing.watch(call)
     silence.watch(call)
-    zone = session.settings(ctx.proc).shipped.zone
+    zone = session.settings_of(ctx.proc).shipped.zone
     await call.start(agent=Assistant(zone), room=ctx.room)
     await ctx.connect()
     await background.play(ctx, call)

@@ -168,7 +168,7 @@ def _caller_turns(context: RunContext[Notes]) -> int:
 @server.rtc_session(agent_name="front_desk")
 async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
-    shipped = session.settings(ctx.proc).shipped
+    shipped = session.settings_of(ctx.proc).shipped
     notes = Notes(
         SqliteCalendar(shipped.calendar),
         now=lambda: datetime.now(shipped.zone).replace(tzinfo=None),

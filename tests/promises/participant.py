@@ -1,0 +1,56 @@
+"""Somebody in a room who speaks and reads along, for tests with more than one caller."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from livekit import api, rtc
+from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
+
+from worker.lab import microphone, speech
+from worker.lab.microphone import Microphone
+from worker.lab.stack import Stack
+
+
+@dataclass(slots=True)
+class Participant:
+    """`written` is every final line that the room was shown, with whose words they are."""
+
+    room: rtc.Room
+    microphone: Microphone
+    written: list[tuple[str, str]] = field(default_factory=list)
+    _reading: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def say(self, text: str) -> None:
+        pcm = await asyncio.to_thread(
+            lambda: speech.synthesize(text, sample_rate=microphone.SAMPLE_RATE).pcm
+        )
+        await self.microphone.say(pcm)
+
+    def read(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        task = asyncio.create_task(self._read(reader, identity), name="participant-reading")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _read(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        text = await reader.read_all()
+        if (reader.info.attributes or {}).get(ATTRIBUTE_TRANSCRIPTION_FINAL) == "true":
+            self.written.append((identity, text))
+
+
+@asynccontextmanager
+async def joined(up: Stack, room_name: str, identity: str) -> AsyncIterator[Participant]:
+    """In the room for as long as the block lasts, with an open microphone."""
+    grants = api.VideoGrants(room_join=True, room=room_name)
+    token = api.AccessToken(up.api_key, up.api_secret).with_identity(identity).with_grants(grants)
+    room = rtc.Room()
+    async with Microphone() as mouth:
+        one = Participant(room, mouth)
+        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, one.read)
+        await room.connect(up.url, token.to_jwt())
+        try:
+            await mouth.publish(room)
+            yield one
+        finally:
+            await room.disconnect()

@@ -1,0 +1,23 @@
+"""A LiveKit session that only hears: the STT and the VAD of the settings, no LLM and no voice.
+
+Its agent file needs no other key: `listener.build(ctx.proc)`.
+"""
+
+from livekit.agents import AgentSession, JobProcess
+
+from worker.providers import stt
+from worker.providers.session import settings_of, voice_activity_of
+
+
+def build(process: JobProcess) -> AgentSession[None]:
+    """A session for one speaker, whose turns nobody answers: the cheapest detection will do.
+
+    :raises SettingsError: if a setting or the recogniser's key is missing or wrong.
+    """
+    voice_activity = voice_activity_of(process)
+    return AgentSession(
+        stt=stt.build(settings_of(process).providers, voice_activity),
+        vad=voice_activity,
+        turn_handling={"turn_detection": "vad"},
+        user_away_timeout=None,
+    )
