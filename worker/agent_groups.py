@@ -1,6 +1,6 @@
-"""What can be set of the agents that ship: `Shipped` of several, each other group of the agent of its
-name. How to read them stands in `worker.setting_groups`. An agent file of yours reads what it likes,
-where it likes.
+"""What can be set of the agents that ship: `Shipped` of several of them, each other group of the
+agent of its name. How to read them stands in `worker.setting_groups`. An agent file of yours reads
+what it likes, where it likes.
 """
 
 import tempfile
