@@ -9,6 +9,7 @@ from ops.dashboards.panel import (
     HALF,
     RATIO,
     SECONDS,
+    TIMES_A_MINUTE,
     Ask,
     Column,
     Limits,
@@ -114,6 +115,17 @@ def outcomes() -> Panels:
             *(
                 Ask(quantile(ratio, names.CALL_LENGTH), name)
                 for ratio, name in ((0.5, "half"), (0.9, "90 %"), (0.99, "99 %"))
+            ),
+        ),
+        lines(
+            Words(
+                "Handovers",
+                "Times that one agent handed its call to another; two that swap it go in circles.",
+                TIMES_A_MINUTE,
+            ),
+            Ask(
+                per_minute(of(names.HANDOVERS), by="from_agent, to_agent"),
+                "{{from_agent}} to {{to_agent}}",
             ),
         ),
     )

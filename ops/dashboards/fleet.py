@@ -19,7 +19,7 @@ from ops.dashboards.panel import (
     number,
     rows,
 )
-from ops.dashboards.query import draining, of, per_minute, recorded, total
+from ops.dashboards.query import draining, of, per_minute, rate, recorded, total
 from worker.telemetry import names
 
 FREE = f"sum({recorded('voicefleet:slots_free:sum')})"
@@ -99,11 +99,12 @@ def capacity() -> Panels:
         ),
         lines(
             Words(
-                "Refused offers",
-                "Offers that a pod did not take, by cause; LiveKit may ask another pod.",
+                "Offers",
+                "Offers that pods took, and refused, by cause; LiveKit may ask another pod then.",
                 CALLS_A_MINUTE,
             ),
-            Ask(per_minute(REFUSED, by="cause"), "{{cause}}"),
+            Ask(f"60 * sum({rate(of(names.CALLS_TAKEN))})", "taken"),
+            Ask(per_minute(REFUSED, by="cause"), "refused: {{cause}}"),
         ),
     )
 
@@ -163,7 +164,8 @@ def load() -> Panels:
 
 
 def drains() -> Panels:
-    deadline = f"({of(names.DRAIN_DEADLINE)} > 0) - time()"
+    began, ends = of(names.DRAIN_BEGAN), of(names.DRAIN_DEADLINE)
+    deadline = f"({ends} > 0) - time()"
     return (
         lines(
             Words(
@@ -189,6 +191,15 @@ def drains() -> Panels:
                 SECONDS,
             ),
             Ask(deadline, POD),
+        ),
+        lines(
+            Words(
+                "Time used by drains",
+                "Share of a drain's time that is over; at 100 % its calls hear a farewell.",
+                RATIO,
+            ),
+            Ask(f"(time() - {began}) / (({ends} > 0) - {began})", POD),
+            limits=Limits(warn=0.8, alarm=1.0),
         ),
         lines(
             Words(
