@@ -10,6 +10,7 @@ import yaml
 
 from deploy.generate import helm, values
 from tests.deploy.rendering import Chart, Values, one
+from tests.ops import rule_files
 from worker.telemetry.names import TURN_BUCKETS
 
 OPS = Path(__file__).parent.parent.parent / "ops"
@@ -59,6 +60,26 @@ def test_an_alert_of_ops_watches_its_own_release_and_keeps_its_words(
         "summary": "{{ $labels.fleet }} has {{ $value }} slots.",
         "runbook_url": "ops/runbooks/NoFreeSlots.md",
     }
+
+
+def test_prometheus_takes_what_the_chart_renders(chart: Chart, tmp_path: Path) -> None:
+    """A selector in the wrong place would be refused by the operator, and no alert be there."""
+    found = [o for o in chart.render(ON) if o["kind"] == "PrometheusRule"]
+    assert len(found) == 2
+    for number, rule in enumerate(found):
+        (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump({"groups": rule["spec"]["groups"]}))
+    done = rule_files.run_promtool("check", "rules", "0.yaml", "1.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_of_the_chart_asks_for_its_own_release_alone(chart: Chart) -> None:
+    """Two releases of a cluster would otherwise wake somebody for each other."""
+    found = [o for o in chart.render(ON) if o["kind"] == "PrometheusRule"]
+    rules = [r for o in found for group in o["spec"]["groups"] for r in group["rules"]]
+    assert len(rules) > 40
+    for rule in rules:
+        own = rule["expr"].count('{namespace="talk",fleet="voices"')
+        assert own == rule["expr"].count("voicefleet"), rule
 
 
 def test_every_number_that_a_team_may_set_names_a_value_of_the_chart() -> None:

@@ -27,7 +27,8 @@ def test_alerts_fire_and_are_silent_as_written(path: Path, tmp_path: Path) -> No
 
 
 def test_every_alert_is_tested_firing_and_silent() -> None:
-    firing, silent = set(), set()
+    firing: set[str] = set()
+    silent: set[str] = set()
     for path in UNIT_TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             for case in test.get("alert_rule_test", []):

@@ -1,6 +1,7 @@
 """The rules record what they say, of metrics that exist, and Prometheus takes them."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -78,6 +79,6 @@ def test_a_recorded_series_keeps_the_labels_that_the_chart_narrows_by() -> None:
 @pytest.mark.parametrize(
     "path", [*rule_files.RULES, *rule_files.ALERTS], ids=lambda p: f"{p.parent.name}/{p.stem}"
 )
-def test_prometheus_takes_the_file(path: rule_files.Path) -> None:
+def test_prometheus_takes_the_file(path: Path) -> None:
     done = rule_files.run_promtool("check", "rules", str(path), folder=rule_files.ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
