@@ -45,7 +45,7 @@ def lines(axes: Axes, panel: Panel, answers: Answers, span: Span) -> None:
     named.sort(key=lambda one: -max(v for _, v in one[1].points if math.isfinite(v)))
     shown = sorted(named[:MOST_LINES], key=lambda one: one[0])
     for place, (name, series) in enumerate(shown if not panel.is_stacked else ()):
-        times, values = _with_gaps(series, span)
+        times, values = with_gaps(series, span)
         colour = COLOURS[place % len(COLOURS)]
         axes.plot(times, values, label=name, marker=".", markersize=2.5, color=colour, lw=1.4)
     if panel.is_stacked:
@@ -83,6 +83,9 @@ def heatmap(axes: Axes, panel: Panel, answers: Answers, span: Span) -> None:
             values[round((at - span.begins) / span.step_seconds)] = value
         rows.append([max(0.0, v - b) for v, b in zip(values, below, strict=True)])
         below = values
+    if not rows:
+        axes.text(0.5, 0.5, NO_DATA, ha="center", va="center", transform=axes.transAxes)
+        return
     edges = [span.begins + span.step_seconds * (n - 0.5) for n in range(steps + 1)]
     shown = [[math.nan if value <= 0 else value for value in row] for row in rows]
     axes.pcolormesh(edges, range(len(rows) + 1), shown, cmap="Oranges", vmin=0, rasterized=True)
@@ -133,7 +136,7 @@ def _stack(axes: Axes, named: Sequence[tuple[str, Series]], span: Span) -> None:
         )
 
 
-def _with_gaps(series: Series, span: Span) -> tuple[list[float], list[float]]:
+def with_gaps(series: Series, span: Span) -> tuple[list[float], list[float]]:
     """Where a series was not there, its line is broken."""
     times: list[float] = []
     values: list[float] = []

@@ -7,7 +7,6 @@ from ops.dashboards.cost import PRICES, cost, usage
 from ops.dashboards.frame import Panels, framed
 from ops.dashboards.panel import (
     COUNT,
-    HALF,
     RATIO,
     SECONDS,
     TIMES_A_MINUTE,
@@ -19,6 +18,7 @@ from ops.dashboards.panel import (
 )
 from ops.dashboards.query import SHOWN, of, per_minute, quantile, total
 from worker.telemetry import names
+from worker.telemetry.names import Metric
 
 INPUT, CACHED = (of(names.TOKENS, f'type="{t}"') for t in ("input", "cached"))
 
@@ -117,18 +117,21 @@ def latency() -> Panels:
 
 
 def errors() -> Panels:
+    def growth(metric: Metric, *matchers: str) -> Ask:
+        return Ask(per_minute(of(metric, *matchers), by="kind, provider"), "{{kind}} {{provider}}")
+
     return (
         lines(
+            Words("Errors", "Requests that failed; most are tried again.", TIMES_A_MINUTE),
+            growth(names.PROVIDER_ERRORS),
+        ),
+        lines(
             Words(
-                "Errors",
-                "Requests that failed; a recoverable one is tried again, any other ends the call.",
+                "Errors that are not tried again",
+                "Requests that failed for good: the call goes on without an answer, or ends.",
                 TIMES_A_MINUTE,
             ),
-            Ask(
-                per_minute(of(names.PROVIDER_ERRORS), by="kind, provider, recoverable"),
-                "{{kind}} {{provider}}, recoverable {{recoverable}}",
-            ),
-            width=HALF,
+            growth(names.PROVIDER_ERRORS, 'recoverable="false"'),
         ),
         lines(
             Words(
@@ -136,10 +139,6 @@ def errors() -> Panels:
                 "Times that a chain went on past this provider: its calls are served by the next.",
                 TIMES_A_MINUTE,
             ),
-            Ask(
-                per_minute(of(names.PROVIDER_FALLBACKS), by="kind, provider"),
-                "{{kind}} {{provider}}",
-            ),
-            width=HALF,
+            growth(names.PROVIDER_FALLBACKS),
         ),
     )
