@@ -11,23 +11,21 @@ from ops.dashboards.panel import (
     SECONDS,
     TIMES_A_MINUTE,
     Ask,
-    Column,
     Limits,
     Words,
     lines,
     number,
-    rows,
     spread,
 )
-from ops.dashboards.query import LATELY, SHOWN, of, part, per_minute, quantile, total
+from ops.dashboards.query import LATELY, SHOWN, of, part, per_minute, quantile, rate, total
+from ops.dashboards.turns import HEARD, slowest, turns
 from worker.telemetry import names
 
-HEARD = 'leg="heard"'
 # Refused ones never were calls; another pod may have taken them.
 ENDED = of(names.CALLS, 'outcome!="refused"')
 BROKEN = of(names.CALLS, 'outcome="failed"')
 DRAINED = of(names.CALLS, 'cause="drained"')
-ANSWERED_SECONDS, SLOW_SECONDS = 3.0, 2.0
+ANSWERED_SECONDS = 3.0
 
 
 def build() -> Dashboard:
@@ -123,10 +121,8 @@ def outcomes() -> Panels:
                 "Times that one agent handed its call to another; two that swap it go in circles.",
                 TIMES_A_MINUTE,
             ),
-            Ask(
-                per_minute(of(names.HANDOVERS), by="from_agent, to_agent"),
-                "{{from_agent}} to {{to_agent}}",
-            ),
+            # Most agent files have one agent: no series, and that is none.
+            Ask(f"60 * sum({rate(of(names.HANDOVERS))}) or vector(0)", "handovers"),
         ),
     )
 
@@ -149,70 +145,5 @@ def joins() -> Panels:
         spread(
             Words("Joins", "How many joins took how long; darker is more.", SECONDS),
             Ask(f"sum by (le) (increase({part(names.JOIN, 'bucket')}[{LATELY}]))", "{{le}}"),
-        ),
-    )
-
-
-def turns() -> Panels:
-    def legs(ratio: float) -> Ask:
-        return Ask(quantile(ratio, names.TURN, by="leg"), "{{leg}}")
-
-    return (
-        lines(
-            Words(
-                "Legs of a turn, median",
-                "Transcript, end of turn and heard count from the end of the caller's speech.",
-                SECONDS,
-            ),
-            legs(0.5),
-        ),
-        lines(
-            Words(
-                "Legs of a turn, 95 %",
-                "The leg that rises with `heard` is the one that is slow.",
-                SECONDS,
-            ),
-            legs(0.95),
-        ),
-        lines(
-            Words(
-                "Interruptions",
-                "Interruptions of the agent for each answer; many mean slow or long answers.",
-                RATIO,
-            ),
-            Ask(
-                f"sum(rate({of(names.INTERRUPTIONS)}[{LATELY}]))"
-                f" / (sum(rate({part(names.TURN, 'count', HEARD)}[{LATELY}])) > 0)",
-                "for each answer",
-            ),
-        ),
-    )
-
-
-def slowest() -> Panels:
-    within = total(part(names.TURN, "bucket", HEARD, f'le="{SLOW_SECONDS}"'), by="pod")
-    answers = total(part(names.TURN, "count", HEARD), by="pod")
-    return (
-        spread(
-            Words(
-                "Answers", "How many answers took how long; the upper rows are the slow.", SECONDS
-            ),
-            Ask(f"sum by (le) (increase({part(names.TURN, 'bucket', HEARD)}[{LATELY}]))", "{{le}}"),
-        ),
-        rows(
-            Words(
-                "Slowest pods",
-                "The ten pods whose answers take longest; one alone has a bad node or neighbour.",
-                SECONDS,
-            ),
-            ("pod",),
-            (
-                Column(
-                    "99 % of answers",
-                    f"topk(10, {quantile(0.99, names.TURN, HEARD, by='pod', over=SHOWN)})",
-                ),
-                Column("over 2 s", f"1 - {within} / ({answers} > 0)", RATIO),
-                Column("answers", f"{answers} > 0", COUNT),
-            ),
         ),
     )

@@ -1,6 +1,5 @@
 """The few kinds of panel that our dashboards have: a sentence, a unit and questions each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import common as common_builders
@@ -8,7 +7,6 @@ from grafana_foundation_sdk.builders import dashboard as dashboard_builders
 from grafana_foundation_sdk.builders import heatmap as heatmap_builders
 from grafana_foundation_sdk.builders import prometheus as prometheus_builders
 from grafana_foundation_sdk.builders import stat as stat_builders
-from grafana_foundation_sdk.builders import table as table_builders
 from grafana_foundation_sdk.builders import timeseries as timeseries_builders
 from grafana_foundation_sdk.models import common, dashboard, heatmap, prometheus
 
@@ -65,7 +63,7 @@ def number(
         .graph_mode(common.BigValueGraphMode.NONE)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_thresholds(limits))
-        .with_target(_target(ask, 0).instant())
+        .with_target(target(ask, 0).instant())
     )
     return panel if decimals is None else panel.decimals(decimals)
 
@@ -104,13 +102,13 @@ def lines(
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
     for place, ask in enumerate(asks):
-        panel.with_target(_target(ask, place).range())
+        panel.with_target(target(ask, place).range())
     return panel
 
 
 def spread(words: Words, ask: Ask, *, width: int = HALF) -> heatmap_builders.Panel:
     """A histogram over time; `ask` gives its buckets by `le`."""
-    buckets = _target(ask, 0).range().format(prometheus.PromQueryFormat.HEATMAP)
+    buckets = target(ask, 0).range().format(prometheus.PromQueryFormat.HEATMAP)
     return (
         heatmap_builders.Panel()
         .title(words.title)
@@ -130,68 +128,17 @@ def spread(words: Words, ask: Ask, *, width: int = HALF) -> heatmap_builders.Pan
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of numbers of a table, with its own unit where that is not the panel's."""
-
-    heading: str
-    expression: str
-    unit: str = ""
-
-
-def rows(
-    words: Words, labels: Sequence[str], columns: Sequence[Column], *, width: int = HALF
-) -> table_builders.Panel:
-    """A row for each combination of the labels, a column for each question; most first."""
-    panel = (
-        table_builders.Panel()
-        .title(words.title)
-        .description(words.sentence)
-        .unit(words.unit)
-        .datasource(DATASOURCE)
-        .height(HEIGHT)
-        .span(width)
-        .sort_by(
-            [common_builders.TableSortByFieldState().display_name(columns[0].heading).desc(True)]
-        )
-    )
-    names = {}
-    for place, column in enumerate(columns):
-        ask = Ask(column.expression, column.heading)
-        as_table = prometheus.PromQueryFormat.TABLE
-        panel.with_target(_target(ask, place).instant().format(as_table))
-        # What Grafana calls the values of several queries; with one, there is no letter.
-        field = f"Value #{_letter(place)}" if len(columns) > 1 else "Value"
-        names[field] = column.heading
-        if column.unit:
-            unit = dashboard.DynamicConfigValue(id_val="unit", value=column.unit)
-            panel.override_by_name(column.heading, [unit])
-    order = {name: place for place, name in enumerate((*labels, *names))}
-    return panel.with_transformation(
-        dashboard.DataTransformerConfig(id_val="merge", options={})
-    ).with_transformation(
-        dashboard.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": {"Time": True},
-                "renameByName": names,
-                "indexByName": order,
-            },
-        )
-    )
-
-
-def _target(ask: Ask, place: int) -> prometheus_builders.Dataquery:
+def target(ask: Ask, place: int) -> prometheus_builders.Dataquery:
     return (
         prometheus_builders.Dataquery()
-        .ref_id(_letter(place))
+        .ref_id(letter(place))
         .expr(ask.expression)
         .legend_format(ask.legend or "__auto")
         .datasource(DATASOURCE)
     )
 
 
-def _letter(place: int) -> str:
+def letter(place: int) -> str:
     return chr(ord("A") + place)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ops.dashboards import asking, drawing, drill
 from ops.dashboards.asking import Span
+from ops.dashboards.cost import PRICES
 from ops.dashboards.files import DASHBOARDS, FOLDER
-from ops.dashboards.providers import PRICES
 from worker import settings as settings_module
 from worker.lab import livekit_binary, prometheus
 from worker.lab.prometheus import Prometheus

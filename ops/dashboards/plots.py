@@ -9,7 +9,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from ops.dashboards.asking import Panel, Span, Target, legend
-from ops.dashboards.panel import BYTES, RATIO, SECONDS
+from ops.dashboards.panel import BYTES, COUNT, RATIO, SECONDS
+from ops.dashboards.words import in_words
 from worker.lab.prometheus import Series
 
 Answers = Sequence[tuple[Target, Sequence[Series]]]
@@ -22,20 +23,6 @@ COLOURS = (
 )
 STEPS = {"green": "#2f8f4e", "orange": "#cc6d14", "red": "#c4162a", "text": "#24292e"}
 FAINT = "#6e7781"
-
-
-def in_words(value: float, unit: str, decimals: int | None = None) -> str:
-    """A value as Grafana would show it."""
-    if math.isnan(value):
-        return "–"
-    if unit == RATIO:
-        return f"{value * 100:.{0 if decimals is None else decimals}f} %"
-    if unit == SECONDS:
-        return _duration(value, decimals)
-    if unit == BYTES:
-        return f"{value / 1024**2:.0f} MiB"
-    places = decimals if decimals is not None else (0 if value == int(value) else 1)
-    return f"{value:.{places}f}"
 
 
 def number(axes: Axes, panel: Panel, answers: Answers) -> None:
@@ -54,10 +41,11 @@ def lines(axes: Axes, panel: Panel, answers: Answers, span: Span) -> None:
         for series in found
         if any(math.isfinite(value) for _, value in series.points)
     ]
+    # The largest, in the order of their names, so that a pod has one colour in all panels.
     named.sort(key=lambda one: -max(v for _, v in one[1].points if math.isfinite(v)))
-    shown = named if panel.is_stacked else named[:MOST_LINES]
+    shown = sorted(named[:MOST_LINES], key=lambda one: one[0])
     for place, (name, series) in enumerate(shown if not panel.is_stacked else ()):
-        times, values = _with_gaps(series, span)
+        times, values = with_gaps(series, span)
         colour = COLOURS[place % len(COLOURS)]
         axes.plot(times, values, label=name, marker=".", markersize=2.5, color=colour, lw=1.4)
     if panel.is_stacked:
@@ -95,6 +83,9 @@ def heatmap(axes: Axes, panel: Panel, answers: Answers, span: Span) -> None:
             values[round((at - span.begins) / span.step_seconds)] = value
         rows.append([max(0.0, v - b) for v, b in zip(values, below, strict=True)])
         below = values
+    if not rows:
+        axes.text(0.5, 0.5, NO_DATA, ha="center", va="center", transform=axes.transAxes)
+        return
     edges = [span.begins + span.step_seconds * (n - 0.5) for n in range(steps + 1)]
     shown = [[math.nan if value <= 0 else value for value in row] for row in rows]
     axes.pcolormesh(edges, range(len(rows) + 1), shown, cmap="Oranges", vmin=0, rasterized=True)
@@ -145,7 +136,7 @@ def _stack(axes: Axes, named: Sequence[tuple[str, Series]], span: Span) -> None:
         )
 
 
-def _with_gaps(series: Series, span: Span) -> tuple[list[float], list[float]]:
+def with_gaps(series: Series, span: Span) -> tuple[list[float], list[float]]:
     """Where a series was not there, its line is broken."""
     times: list[float] = []
     values: list[float] = []
@@ -175,7 +166,7 @@ def _values(axes: Axes, unit: str) -> None:
     axes.set_ylim(bottom=0)
     if not any(abs(axes.dataLim.intervaly) > 1e-9):
         axes.set_ylim(0, 1)
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=unit == COUNT))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, unit)))
     axes.grid(axis="y", color="#eaeef2", lw=0.7)
     axes.set_axisbelow(True)
@@ -185,16 +176,6 @@ def _tick(value: float, unit: str) -> str:
     if unit in {RATIO, SECONDS, BYTES}:
         return in_words(value, unit)
     return f"{value:g}"
-
-
-def _duration(seconds: float, decimals: int | None) -> str:
-    if seconds == 0:
-        return "0 s"
-    if abs(seconds) < 1 and decimals is None:
-        return f"{seconds * 1000:.0f} ms"
-    if abs(seconds) < 60:
-        return f"{seconds:.{1 if decimals is None else decimals}f} s"
-    return f"{seconds / 60:.1f} min"
 
 
 def _bound(le: str) -> str:

@@ -20,8 +20,8 @@ import yaml
 
 from ops.dashboards import asking
 from ops.dashboards.asking import Panel, Span
+from ops.dashboards.cost import PRICES
 from ops.dashboards.files import DASHBOARDS, FOLDER
-from ops.dashboards.providers import PRICES
 from ops.dashboards.query import recorded, recorded_names
 from worker.telemetry import names
 from worker.telemetry.names import Kind

@@ -10,8 +10,8 @@ import pytest
 
 from ops.dashboards import asking, drill
 from ops.dashboards.asking import Span
+from ops.dashboards.cost import PRICES
 from ops.dashboards.files import DASHBOARDS, FOLDER
-from ops.dashboards.providers import PRICES
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import (
     causes,
