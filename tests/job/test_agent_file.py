@@ -117,7 +117,8 @@ def test_a_file_that_cannot_be_hosted_says_why_and_what_to_do(
 
 @pytest.mark.parametrize("name", ["nobody", "no.such.module", "no/such/file.py"])
 def test_what_is_not_there_is_answered_with_what_is(name: str) -> None:
-    assert "assistant, drive_thru, front_desk, interview" in refusal(name).fix
+    fix = refusal(name).fix
+    assert all(shipped in fix for shipped in ("assistant", "interview"))
 
 
 def test_a_file_whose_name_is_taken_asks_to_be_renamed(tmp_path: Path) -> None:
