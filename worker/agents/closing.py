@@ -33,6 +33,13 @@ def hang_up(session: AgentSession[Any]) -> None:
     session.shutdown(drain=True)
 
 
+def give_up(session: AgentSession[Any]) -> None:
+    """Apologise, with the voice that there is, and end the call."""
+    if session.tts is not None:
+        session.say(APOLOGY, allow_interruptions=False)
+    hang_up(session)
+
+
 def watch(session: AgentSession[Any]) -> None:
     """Answer the failures of this session's providers, for as long as it runs."""
     failures = _Failures(session)
@@ -54,7 +61,10 @@ class _Failures:
         self._in_a_row += 1
         kind = event.error.type
         if kind == "realtime_model_error":
-            self._apologise_without_the_model()
+            # LiveKit closes a session at once that has lost its realtime model, unless the session
+            # is closing already.
+            self._in_a_row = FORGIVEN_FAILURES + 1
+            give_up(self._session)
         elif self._in_a_row > FORGIVEN_FAILURES:
             if kind in ("llm_error", "stt_error"):
                 self._session.say(APOLOGY, allow_interruptions=False)
@@ -62,15 +72,6 @@ class _Failures:
         elif kind == "llm_error":
             # An STT's stream is made anew by LiveKit, and without a voice there is nothing to say.
             self._session.say(SAY_AGAIN)
-
-    def _apologise_without_the_model(self) -> None:
-        """LiveKit closes a session that has lost its realtime model at once, unless it is closing
-        already; a TTS beside the model is still a voice.
-        """
-        self._in_a_row = FORGIVEN_FAILURES + 1
-        if self._session.tts is not None:
-            self._session.say(APOLOGY)
-        hang_up(self._session)
 
     def on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
