@@ -105,7 +105,7 @@ CASES = [
     Case(
         "extraEnv",
         [{"name": "SHOP", "value": "7"}],
-        f"{WORKER}/env/11",
+        f"{WORKER}/env/12",
         {"name": "SHOP", "value": "7"},
     ),
     Case("slots", 4, f"{SETTING}WORKER_SLOTS", "4"),

@@ -2,7 +2,7 @@
 
 {{- /* Settings that are secret, in the Secret under these names; a fleet needs the first two. */}}
 {{- define "voicefleet.secretSettings" -}}
-LIVEKIT_API_KEY LIVEKIT_API_SECRET DEEPGRAM_API_KEY OPENAI_API_KEY CARTESIA_API_KEY WORKER_LLM_API_KEY WORKER_DRAIN_TOKEN OTEL_EXPORTER_OTLP_HEADERS
+LIVEKIT_API_KEY LIVEKIT_API_SECRET DEEPGRAM_API_KEY OPENAI_API_KEY CARTESIA_API_KEY WORKER_LLM_API_KEY WORKER_MCP_TOKEN WORKER_DRAIN_TOKEN OTEL_EXPORTER_OTLP_HEADERS
 {{- end }}
 
 {{- define "voicefleet.requiredSecrets" -}}
