@@ -34,10 +34,20 @@ def hang_up(session: AgentSession[Any]) -> None:
 
 
 def give_up(session: AgentSession[Any]) -> None:
-    """Apologise, with the voice that there is, and end the call."""
-    if session.tts is not None:
-        session.say(APOLOGY, allow_interruptions=False)
-    hang_up(session)
+    """End a call whose realtime model is lost, with an apology if there is a TTS beside it.
+
+    Such a session cannot close: the model's last error is raised by its own `aclose`, and no close
+    event comes (livekit-agents 1.8.9, llm/_realtime/openai.py). So the job ends with the last word.
+    """
+    # LiveKit would wait five seconds for the model to remember it.
+    speech = session.say(APOLOGY, add_to_chat_ctx=False) if session.tts is not None else None
+    # LiveKit cuts off what is said where it closes the session by itself.
+    session.shutdown(drain=True)
+    lost = CloseEvent(reason=CloseReason.ERROR)
+    if speech is None:
+        _end_job(lost)
+    else:
+        speech.add_done_callback(lambda _: _end_job(lost))
 
 
 def watch(session: AgentSession[Any]) -> None:
@@ -61,8 +71,6 @@ class _Failures:
         self._in_a_row += 1
         kind = event.error.type
         if kind == "realtime_model_error":
-            # LiveKit closes a session at once that has lost its realtime model, unless the session
-            # is closing already.
             self._in_a_row = FORGIVEN_FAILURES + 1
             give_up(self._session)
         elif self._in_a_row > FORGIVEN_FAILURES:
