@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from livekit import api, rtc
+from livekit import rtc
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 
 from worker.lab import microphone, speech
+from worker.lab.address import Address
 from worker.lab.microphone import Microphone
-from worker.lab.stack import Stack
 
 
 @dataclass(slots=True)
@@ -40,15 +40,13 @@ class Participant:
 
 
 @asynccontextmanager
-async def joined(up: Stack, room_name: str, identity: str) -> AsyncIterator[Participant]:
+async def joined(up: Address) -> AsyncIterator[Participant]:
     """In the room for as long as the block lasts, with an open microphone."""
-    grants = api.VideoGrants(room_join=True, room=room_name)
-    token = api.AccessToken(up.api_key, up.api_secret).with_identity(identity).with_grants(grants)
     room = rtc.Room()
     async with Microphone() as mouth:
         one = Participant(room, mouth)
         room.register_text_stream_handler(TOPIC_TRANSCRIPTION, one.read)
-        await room.connect(up.url, token.to_jwt())
+        await room.connect(up.url, up.token())
         try:
             await mouth.publish(room)
             yield one

@@ -11,6 +11,7 @@ from tests.promises.conftest import RunStack
 from tests.promises.participant import Participant
 from tests.waiting import wait_until
 from worker.lab import conversation
+from worker.lab.address import Address
 from worker.lab.stack import Stack
 
 pytestmark = pytest.mark.server
@@ -29,8 +30,8 @@ async def test_what_two_callers_say_at_once_is_written_under_the_name_of_each(
         await livekit.agent_dispatch.create_dispatch(
             api.CreateAgentDispatchRequest(agent_name="transcriber", room="meeting")
         )
-        async with participant.joined(up, "meeting", "bob") as bob:
-            async with participant.joined(up, "meeting", "anna") as anna:
+        async with participant.joined(address(up, "bob")) as bob:
+            async with participant.joined(address(up, "anna")) as anna:
                 await both_are_listened_to(up)
                 await asyncio.gather(anna.say(GARDEN), bob.say(BOOKS))
                 # She hangs up on her last word, before the silence that ends a sentence.
@@ -47,6 +48,10 @@ async def test_what_two_callers_say_at_once_is_written_under_the_name_of_each(
         await wait_until(
             lambda: nobody_is_in(livekit, "meeting"), because="it leaves with the last of them"
         )
+
+
+def address(up: Stack, identity: str) -> Address:
+    return Address(up.url, up.api_key, up.api_secret, "", room="meeting", identity=identity)
 
 
 async def both_are_listened_to(up: Stack) -> None:

@@ -33,6 +33,23 @@ def hang_up(session: AgentSession[Any]) -> None:
     session.shutdown(drain=True)
 
 
+def give_up(session: AgentSession[Any]) -> None:
+    """End a call whose realtime model is lost, with an apology if there is a TTS beside it.
+
+    Such a session cannot close: the model's last error is raised by its own `aclose`, and no close
+    event comes (livekit-agents 1.8.9, llm/_realtime/openai.py). So the job ends with the last word.
+    """
+    # LiveKit would wait five seconds for the model to remember it.
+    speech = session.say(APOLOGY, add_to_chat_ctx=False) if session.tts is not None else None
+    # LiveKit cuts off what is said where it closes the session by itself.
+    session.shutdown(drain=True)
+    lost = CloseEvent(reason=CloseReason.ERROR)
+    if speech is None:
+        _end_job(lost)
+    else:
+        speech.add_done_callback(lambda _: _end_job(lost))
+
+
 def watch(session: AgentSession[Any]) -> None:
     """Answer the failures of this session's providers, for as long as it runs."""
     failures = _Failures(session)
@@ -54,7 +71,8 @@ class _Failures:
         self._in_a_row += 1
         kind = event.error.type
         if kind == "realtime_model_error":
-            self._apologise_without_the_model()
+            self._in_a_row = FORGIVEN_FAILURES + 1
+            give_up(self._session)
         elif self._in_a_row > FORGIVEN_FAILURES:
             if kind in ("llm_error", "stt_error"):
                 self._session.say(APOLOGY, allow_interruptions=False)
@@ -62,15 +80,6 @@ class _Failures:
         elif kind == "llm_error":
             # An STT's stream is made anew by LiveKit, and without a voice there is nothing to say.
             self._session.say(SAY_AGAIN)
-
-    def _apologise_without_the_model(self) -> None:
-        """LiveKit closes a session that has lost its realtime model at once, unless it is closing
-        already; a TTS beside the model is still a voice.
-        """
-        self._in_a_row = FORGIVEN_FAILURES + 1
-        if self._session.tts is not None:
-            self._session.say(APOLOGY)
-        hang_up(self._session)
 
     def on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from worker.lab import line, microphone, speech
+from worker.lab.address import Address
 from worker.lab.agent_account import AgentAccount
 from worker.lab.changes import Changes
 from worker.lab.conversation import Conversation, Exchange
@@ -56,9 +57,10 @@ async def place_call(
     voice = await asyncio.to_thread(_synthesize, plan.conversation)
     transcriber = await asyncio.to_thread(Transcriber, plan.conversation.agent_phrases)
 
-    address = line.Address(
+    address = Address(
         *(plan.url, plan.api_key, plan.api_secret, plan.agent_name, plan.room),
         identity=f"caller-{secrets.token_hex(3)}",
+        telephone=plan.conversation.telephone,
     )
     changes = Changes()
     async with contextlib.AsyncExitStack() as stack:

@@ -45,13 +45,15 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A whole call. `agent` is the value of WORKER_AGENT it is written for; `greeting` is what that
-    agent opens with. One that `only_writes` never speaks: its answer is what it writes down.
+    agent opens with. One that `only_writes` never speaks: its answer is what it writes down. The
+    caller has a `telephone`, and not a browser, where its number is given.
     """
 
     agent: str
     greeting: str
     exchanges: tuple[Exchange, ...]
     only_writes: bool = False
+    telephone: str = ""
 
     @property
     def caller_phrases(self) -> tuple[str, ...]:
@@ -107,6 +109,7 @@ def parse(text: str) -> Conversation:
         greeting=document["greeting"],
         exchanges=tuple(_exchange(table) for table in document["exchange"]),
         only_writes=document.get("only_writes", False),
+        telephone=document.get("telephone", ""),
     )
 
 

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 
 import aiohttp
 from livekit import api, rtc
 
 from worker import errors
 from worker.lab import cancelling
+from worker.lab.address import Address
 from worker.lab.changes import Changes
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -22,18 +22,6 @@ EMPTY_ROOM_LASTS_SECONDS = 60
 
 # LiveKit's BackgroundAudioPlayer plays under and between the agent's words.
 BACKGROUND_TRACK = "background_audio"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Which LiveKit, and whom to ask for there; no `agent_name` asks for whoever is not named."""
-
-    url: str
-    api_key: str
-    api_secret: str
-    agent_name: str
-    room: str
-    identity: str
 
 
 class Line:
@@ -69,7 +57,7 @@ class Line:
     async def connect(self) -> None:
         """:raises LiveKitError: if LiveKit does not let the caller in."""
         options = rtc.RoomOptions(connect_timeout=CONNECT_TIMEOUT_SECONDS)
-        connecting = self.room.connect(self._address.url, _token(self._address), options)
+        connecting = self.room.connect(self._address.url, self._address.token(), options)
         try:
             await cancelling.after(connecting)
         except rtc.ConnectError as error:
@@ -169,12 +157,6 @@ async def open_line(address: Address, changes: Changes) -> AsyncIterator[Line]:
             yield line
         finally:
             await line.hang_up()
-
-
-def _token(address: Address) -> str:
-    grants = api.VideoGrants(room_join=True, room=address.room)
-    token = api.AccessToken(address.api_key, address.api_secret)
-    return token.with_identity(address.identity).with_name("caller").with_grants(grants).to_jwt()
 
 
 @contextlib.contextmanager

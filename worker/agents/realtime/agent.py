@@ -11,6 +11,7 @@ from livekit.agents import (
     AgentSession,
     ErrorEvent,
     JobContext,
+    UserInputTranscribedEvent,
     function_tool,
     llm,
 )
@@ -18,6 +19,7 @@ from livekit.agents import (
 from worker.agents import closing
 from worker.agents.assistant import library
 from worker.agents.assistant.library import Day
+from worker.agents.closing import FORGIVEN_FAILURES
 from worker.providers import realtime
 
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
@@ -36,14 +38,17 @@ class RealtimeAssistant(Agent):
     def __init__(self) -> None:
         super().__init__(instructions=f"{PROMPT}\nToday is {date.today():%A}.\n")
         self._was_broken_off = False
+        self._broken_off_count = 0
 
     async def on_enter(self) -> None:
         self.session.on("error", self._on_error)
+        self.session.on("user_input_transcribed", self._on_heard)
         self.realtime_llm_session.on("session_reconnected", self._on_reconnected)
         self.session.generate_reply(instructions=GREET)
 
     async def on_exit(self) -> None:
         self.session.off("error", self._on_error)
+        self.session.off("user_input_transcribed", self._on_heard)
 
     @function_tool
     async def opening_hours(self, day: Day) -> str:
@@ -73,9 +78,17 @@ class RealtimeAssistant(Agent):
 
     def _on_reconnected(self, _: llm.RealtimeSessionReconnectedEvent) -> None:
         # LiveKit also renews a line that is old, between two answers: that is nobody's concern.
-        if self._was_broken_off:
-            self._was_broken_off = False
+        if not self._was_broken_off:
+            return
+        self._was_broken_off = False
+        self._broken_off_count += 1
+        if self._broken_off_count > FORGIVEN_FAILURES:
+            closing.give_up(self.session)
+        else:
             self.session.generate_reply(instructions=GO_ON)
+
+    def _on_heard(self, _: UserInputTranscribedEvent) -> None:
+        self._broken_off_count = 0
 
 
 @server.rtc_session(agent_name="realtime")

@@ -13,6 +13,7 @@ from livekit import rtc
 
 from worker import errors
 from worker.lab import line, microphone, speech
+from worker.lab.address import Address
 from worker.lab.changes import Changes
 from worker.lab.compare.calls import DIAL_AGAIN_SECONDS, DIAL_FOR_SECONDS
 from worker.lab.compare.stage import AGENT_NAME, Stage
@@ -87,7 +88,7 @@ async def dialled(stage: Stage, *, room: str = "call") -> AsyncIterator[Dialled]
 async def _dial(stage: Stage, room: str, parts: AsyncExitStack) -> Dialled:
     """One call; `parts` ends what it is made of."""
     livekit, changes = stage.livekit, Changes()
-    address = line.Address(
+    address = Address(
         *(livekit.url, livekit.api_key, livekit.api_secret, AGENT_NAME),
         room=f"{room}-{token_hex(6)}",
         identity=f"caller-{token_hex(3)}",
