@@ -49,6 +49,13 @@ class Call:
         self._must_hang_up = False
         self._task = asyncio.create_task(self._hold(), name=self._room)
 
+    def __repr__(self) -> str:
+        """For whoever reads why a test failed: who was heard when, in seconds of one clock."""
+        asked = [tuple(round(at, 1) for at in question) for question in self._questions]
+        heard = [(round(began, 1), round(ended, 1)) for began, ended in self._sounds()]
+        how = "on" if self.is_on else "lost" if self.is_lost else "over"
+        return f"<{self._room}, {how}: asked {asked}, heard {heard}>"
+
     @property
     def is_on(self) -> bool:
         return not self._task.done()
@@ -166,10 +173,13 @@ class Call:
         self._ears.append(Ears(Transcriber(()), self._changes))
         self._ears[-1].listen_to(track)
 
-    def _account(self, telephone: Line) -> Heard:
-        sounds = sorted(
+    def _sounds(self) -> list[Span]:
+        return sorted(
             (u.started_at, u.last_sound_at) for ears in self._ears for u in ears.utterances
         )
+
+    def _account(self, telephone: Line) -> Heard:
+        sounds = self._sounds()
         return Heard(
             joined_seconds=(telephone.agent_joined_at or 0.0) - telephone.dispatched_at,
             first_sound_seconds=sounds[0][0] - telephone.dispatched_at if sounds else None,

@@ -13,7 +13,7 @@ from deploy.generate import helm as chart_files
 Object = dict[str, Any]
 
 # Each look is a kubectl of its own, and two cores have calls to carry.
-LOOK_EVERY_SECONDS = 0.5
+LOOK_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ async def test_calls_are_held_through_an_upgrade_and_through_its_rollback(
     cluster: Cluster, world: World, callers: Callers, record: Record
 ) -> None:
     first = await the_only_pod(cluster, tag=TAG)
-    early = [await callers.ring(), await callers.ring()]
+    early = [await callers.ring()]
     next_values = fleet.values(world, NEXT)
     (await asyncio.to_thread(fleet.apply, cluster, "upgrade", next_values)).checked()
     told = await until_told_to_leave(cluster, first)
