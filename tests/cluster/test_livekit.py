@@ -99,7 +99,7 @@ async def test_calls_survive_the_rotation_of_livekits_keys(
     heard = [await old.hang_up()]
     await until_gone(cluster, first)
 
-    # Killed: one that is forced to stop tells everybody to leave (livekit-server, RoomManager.Stop).
+    # Killed: one that is forced to stop tells everybody to leave (roommanager.go, Stop).
     await livekit.kill()
     await livekit.start_again(keys=dict([NEW]))
     await new.until_answered(2)
