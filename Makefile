@@ -23,9 +23,10 @@ test: $(READY) ## Every test, against a real livekit-server
 unit: $(READY) ## The tests that need no server and no Helm, in under a minute
 	@$(BIN)/pytest -m "not server and not helm and not cluster"
 
-# Installs, calls, upgrades and uninstalls in the cluster that KUBECONFIG names: tests/cluster/README.md.
+# Real calls through all that befalls a fleet, in the cluster that KUBECONFIG names:
+# tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.
 cluster-test: $(READY)
-	@$(BIN)/pytest -m cluster tests/cluster
+	@$(BIN)/pytest -m cluster $(ARGUMENTS) tests/cluster
 
 gates: $(READY) ## Format, lint, types, direction of imports
 	@$(BIN)/ruff format --check .

@@ -1,20 +1,27 @@
 """The release that the tests install: its values, its Secret, and a call from this machine."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlparse
 
 from tests.cluster.conftest import IMAGE, TAG, World
-from tests.cluster.kubernetes import CHART, Cluster, Done
+from tests.cluster.kubernetes import CHART, Cluster, Done, is_leaving, is_ready, until
+from tests.deploy.rendering import Values, merged
 from worker.lab import caller, conversation, stack, timeline
 from worker.lab.caller import CallPlan
-from worker.lab.timeline import Event, Timeline
+from worker.lab.livekit_server import LiveKitServer
+from worker.lab.timeline import Timeline
 
 RELEASE = "voices"
 DEPLOYMENT = "voices-voicefleet"
 SECRET = "voicefleet-keys"  # noqa: S105 - a name
+READY_WITHIN_SECONDS = 150.0
+GONE_WITHIN_SECONDS = 60.0
 PROVIDER_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
 
 # Run in a pod: holds memory for a while, up to 84 % of the limit.
@@ -30,22 +37,31 @@ time.sleep(6)
 """
 
 
-def create_secret(cluster: Cluster, world: World) -> None:
+def secret(livekit: LiveKitServer) -> dict[str, Any]:
     keys = dict.fromkeys(PROVIDER_KEYS, stack.KEY) | {
-        "LIVEKIT_API_KEY": world.livekit.api_key,
-        "LIVEKIT_API_SECRET": world.livekit.api_secret,
+        "LIVEKIT_API_KEY": livekit.api_key,
+        "LIVEKIT_API_SECRET": livekit.api_secret,
     }
     metadata = {"name": SECRET}
-    cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys})
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys}
 
 
-def values(world: World, *, tag: str = TAG, **scale: Any) -> dict[str, Any]:
-    """A small pod, an autoscaler, and the network as it is: everything at one address."""
+def values(world: World, *more: Values) -> dict[str, Any]:
+    """One small pod, and the network as it is: everything at one address. What is given more is
+    laid over it.
+    """
+    whole = _values(world)
+    for layer in more:
+        whole = merged(whole, layer)
+    return whole
+
+
+def _values(world: World) -> dict[str, Any]:
     here = [{"ipBlock": {"cidr": f"{world.host}/32"}}]
     told = stack.provider_settings(world.providers_url)
     first = conversation.load("assistant").exchanges[0]
     return {
-        "image": {"repository": IMAGE, "tag": tag},
+        "image": {"repository": IMAGE, "tag": TAG},
         "livekit": {"url": world.livekit.url},
         "secrets": {"existingSecret": SECRET},
         "settings": {name: told[name] for name in told if name.endswith("_URL")},
@@ -56,7 +72,7 @@ def values(world: World, *, tag: str = TAG, **scale: Any) -> dict[str, Any]:
             "limits": {"memory": "1536Mi"},
         },
         "rollout": {"minReadySeconds": 1},
-        "scale": {"by": "hpa", "min": 1, "max": 3, **scale},
+        "scale": {"min": 1},
         "networkPolicy": {
             "livekit": {"to": here, "udpPorts": ["1024-65535"]},
             "providers": {"to": here, "ports": [str(urlparse(world.providers_url).port)]},
@@ -77,15 +93,41 @@ def apply(cluster: Cluster, verb: str, chosen: dict[str, Any], *arguments: str) 
     )
 
 
-async def call(
-    world: World, exchanges: int, *, times: int = 1, on_event: Callable[[Event], None] | None = None
-) -> Timeline:
+@asynccontextmanager
+async def released(
+    cluster: Cluster, chosen: dict[str, Any], livekit: LiveKitServer
+) -> AsyncIterator[float]:
+    """The release, whole, and when its installation began (monotonic)."""
+    given = json.dumps(secret(livekit))
+    await cluster.tell("apply", "-f", "-", given=given)
+    began = time.monotonic()
+    (await asyncio.to_thread(apply, cluster, "install", chosen)).checked()
+    try:
+        await until_whole(cluster, chosen["scale"]["min"])
+        yield began
+    finally:
+        await asyncio.to_thread(cluster.helm, "uninstall", RELEASE, "--ignore-not-found")
+        # Whoever failed in the block has read their logs; the next release wants their room.
+        await cluster.tell("delete", "pods", "--all", "--grace-period=1", "--timeout=60s")
+
+
+async def until_whole(cluster: Cluster, pods: int) -> float:
+    """Until the fleet has so many pods that are ready and stay; seconds that it took."""
+
+    def is_whole() -> bool:
+        staying = [pod for pod in cluster.pods().values() if not is_leaving(pod)]
+        return len(staying) == pods and all(map(is_ready, staying))
+
+    return await until(f"{pods} ready pods", is_whole, within_seconds=READY_WITHIN_SECONDS)
+
+
+async def call(world: World, exchanges: int) -> Timeline:
     """A caller on this machine; both sides must have understood each other."""
     whole = conversation.load("assistant")
     plan = CallPlan(
         *(world.livekit.url, world.livekit.api_key, world.livekit.api_secret, "assistant"),
-        replace(whole, exchanges=whole.exchanges[:exchanges] * times),
+        replace(whole, exchanges=whole.exchanges[:exchanges]),
     )
-    done = await caller.place_call(plan, on_event=on_event)
+    done = await caller.place_call(plan)
     assert timeline.verdict(done) is None
     return done

@@ -12,7 +12,8 @@ from deploy.generate import helm as chart_files
 
 Object = dict[str, Any]
 
-LOOK_EVERY_SECONDS = 0.3
+# Each look is a kubectl of its own, and two cores have calls to carry.
+LOOK_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Cluster:
 
     namespace: str
 
+    async def tell(self, *arguments: str, given: str | None = None) -> str:
+        """kubectl, while the callers' voices go on: nothing may block their event loop."""
+        done = await asyncio.to_thread(self.kubectl, *arguments, given=given)
+        return done.checked()
+
     def kubectl(self, *arguments: str, given: str | None = None) -> Done:
         return run("kubectl", "--namespace", self.namespace, *arguments, given=given)
 
@@ -53,10 +59,23 @@ class Cluster:
         found = self.get("pods", "--selector", "app.kubernetes.io/component=worker")
         return {pod["metadata"]["uid"]: pod for pod in found}
 
+    def names(self) -> list[str]:
+        """The fleet's pods that are to stay, by name."""
+        pods = self.pods().values()
+        return sorted(pod["metadata"]["name"] for pod in pods if not is_leaving(pod))
+
+    def busy(self) -> dict[str, int]:
+        """The pods with calls, those that drain among them, and how many each has."""
+        names = [pod["metadata"]["name"] for pod in self.pods().values() if is_started(pod)]
+        calls = {name: int(self.metrics(name).get("voicefleet_calls_active", 0)) for name in names}
+        return {name: count for name, count in calls.items() if count}
+
     def metrics(self, pod: str) -> dict[str, float]:
-        """A pod's /metrics by name and labels, as the API server reads them."""
+        """A pod's /metrics by name and labels, as the API server reads them; none where no pod
+        answers.
+        """
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8081/proxy/metrics"
-        lines = self.kubectl("get", "--raw", path).checked().splitlines()
+        lines = self.kubectl("get", "--raw", path).out.splitlines()
         values = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in values}
 
@@ -73,6 +92,12 @@ def run(*command: str, given: str | None = None) -> Done:
 def is_ready(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def is_started(pod: Object) -> bool:
+    """Whether its endpoints listen, or have."""
+    containers = pod.get("status", {}).get("containerStatuses", [])
+    return bool(containers) and all(c.get("started") for c in containers)
 
 
 def is_leaving(pod: Object) -> bool:

@@ -12,6 +12,9 @@ from tests.cluster.kubernetes import CHART, EXAMPLES, Cluster, run
 OPERATORS = ("external-secrets.io", "keda.sh", "monitoring.coreos.com")
 
 
+pytestmark = pytest.mark.quick
+
+
 @pytest.fixture(scope="session")
 def resources() -> set[tuple[str, str]]:
     """API version and kind of all that the cluster knows."""

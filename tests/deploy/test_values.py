@@ -223,6 +223,7 @@ CASES = [
         "Deployment/spec/template/metadata/annotations/cluster-autoscaler.kubernetes.io~safe-to-evict",
         "true",
     ),
+    Case("eviction.lostNodeSeconds", 90, f"{POD}/tolerations/1/tolerationSeconds", 90),
     Case("podDisruptionBudget.enabled", False, "kinds/PodDisruptionBudget", 0),
     Case(
         "podDisruptionBudget.maxUnavailable",
@@ -349,7 +350,7 @@ CASES = [
     ),
     Case("affinity", {"podAffinity": {}}, f"{POD}/affinity", {"podAffinity": {}}),
     Case("nodeSelector", {"arch": "arm64"}, f"{POD}/nodeSelector", {"arch": "arm64"}),
-    Case("tolerations", [{"operator": "Exists"}], f"{POD}/tolerations", [{"operator": "Exists"}]),
+    Case("tolerations", [{"operator": "Exists"}], f"{POD}/tolerations/2", {"operator": "Exists"}),
     Case("runtimeClassName", "gvisor", f"{POD}/runtimeClassName", "gvisor"),
     Case("commonLabels", {"team": "v"}, "NetworkPolicy/metadata/labels/team", "v"),
     Case("commonAnnotations", {"note": "n"}, "NetworkPolicy/metadata/annotations/note", "n"),

@@ -115,6 +115,19 @@ readinessProbe:
 {{- end }}
 {{- end }}
 
+{{- define "voicefleet.tolerations" -}}
+# values: eviction.lostNodeSeconds
+{{- range $state := list "not-ready" "unreachable" }}
+- key: node.kubernetes.io/{{ $state }}
+  operator: Exists
+  effect: NoExecute
+  tolerationSeconds: {{ int64 $.Values.eviction.lostNodeSeconds }}
+{{- end }}
+{{- with .Values.tolerations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "voicefleet.spread" -}}
 {{- range $key, $when := dict "topology.kubernetes.io/zone" .Values.spread.zones "kubernetes.io/hostname" .Values.spread.nodes }}
 {{- if $when }}
