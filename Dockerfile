@@ -19,7 +19,7 @@ WORKDIR /source
 # The lock and what it locks come before the code: a change of code installs nothing anew.
 COPY pyproject.toml requirements.lock ./
 COPY deploy/image/install deploy/image/install
-RUN python -m venv --without-pip /opt/voicefleet && deploy/image/install /opt/voicefleet
+RUN python -m venv --without-pip /opt/voicefleet && deploy/image/install /opt/voicefleet --extra mcp
 RUN deploy/image/install /opt/tools --only hatchling
 COPY README.md LICENSE ./
 COPY worker worker
