@@ -19,14 +19,14 @@ from livekit.agents.cli import discover
 from livekit.agents.worker import ServerType, WorkerPermissions
 
 from worker import errors
-from worker.providers import listener, realtime, session
 from worker.providers.keys import PIPELINE, Part
 
-# What builds a session out of our settings, and the parts that it wants for it.
-BUILDERS: dict[ModuleType, frozenset[Part]] = {
-    session: PIPELINE,
-    listener: frozenset({"stt"}),
-    realtime: frozenset({"realtime"}),
+# What builds a session out of our settings, and the parts that it wants for it. Known by name:
+# whoever does not use it does not pay for its import.
+BUILDERS: dict[str, frozenset[Part]] = {
+    "worker.providers.session": PIPELINE,
+    "worker.providers.listener": frozenset({"stt"}),
+    "worker.providers.realtime": frozenset({"realtime"}),
 }
 
 WHAT_TO_WRITE = (
@@ -171,7 +171,7 @@ def _parts(module: ModuleType) -> frozenset[Part]:
         value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         for value in vars(module).values()
     }
-    used = [parts for builder, parts in BUILDERS.items() if builder.__name__ in names]
+    used = [parts for builder, parts in BUILDERS.items() if builder in names]
     return frozenset[Part]().union(*used)
 
 
