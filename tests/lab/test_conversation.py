@@ -58,6 +58,16 @@ def test_a_file_that_is_no_conversation_is_an_error(tmp_path: Path, text: str) -
         conversation.load(str(path))
 
 
+def test_an_agent_may_only_write_and_a_caller_may_have_a_telephone() -> None:
+    call = conversation.parse(
+        'agent = "a"\ngreeting = ""\nonly_writes = true\ntelephone = "+15105550100"\n'
+        '[[exchange]]\ncaller = "Hello."\n'
+    )
+    assert (call.only_writes, call.telephone) == (True, "+15105550100")
+    assert call.exchanges == (Exchange("Hello.", ""),)
+    assert not call.agent_phrases
+
+
 def test_sentences_keep_their_punctuation() -> None:
     assert conversation.sentences("Thank you. Really? Yes!") == ("Thank you.", "Really?", "Yes!")
 

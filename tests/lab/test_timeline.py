@@ -147,3 +147,12 @@ def test_the_silence_around_speech_is_not_speech() -> None:
     assert voiced_frames(silence + voice + silence) == (3, 7)
     assert voiced_frames(silence) == (0, 2)
     assert SAMPLE_RATE == FRAME_SAMPLES * 100
+
+
+@pytest.mark.parametrize(("written", "is_well"), [("when are you open", True), ("", False)])
+def test_of_an_agent_that_only_writes_the_words_are_judged_and_no_sound(
+    written: str, is_well: bool
+) -> None:
+    silent = changed(ASKED, expected="", heard="", answered_at_seconds=None, wants_sound=False)
+    problem = verdict(call(changed(silent, agent_heard=written)))
+    assert (problem is None) is is_well
