@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 logger = logging.getLogger(__name__)
 
-# As the SDK does. A POST costs 3 ms of CPU whatever is in it: sent twice a second, as they come from
-# the calls, they cost a call more than all else of its telemetry.
+# As the SDK does. A POST costs 3 ms of CPU whatever is in it: sent twice a second, as they come
+# from the calls, they cost a call more than all else of its telemetry.
 SEND_EVERY_SECONDS = 5.0
 LARGEST_BATCH = 512
 # After a failure; the exporter itself has tried for its own time-out before.
