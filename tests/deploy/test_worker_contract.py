@@ -12,7 +12,6 @@ from worker import settings as worker_module
 from worker.job import agent_file
 from worker.server import slots
 from worker.setting_groups import Pod
-from worker.telemetry import names
 from worker.telemetry_groups import Lab
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.
@@ -121,14 +120,6 @@ def test_the_worker_starts_with_the_settings_of_every_example(
     for name, value in settings(found).items():
         monkeypatch.setenv(name, value)
     assert worker_module.load(env_file=None).pod.slots == int(settings(found)["WORKER_SLOTS"])
-
-
-def test_the_rules_ask_for_metrics_that_the_worker_has() -> None:
-    text = "".join(path.read_text() for path in (golden.ROOT / "ops" / "rules").glob("*.yaml"))
-    parts = r"_(?:bucket|sum|count)\b"
-    asked = {re.sub(parts, "", name) for name in re.findall(r"\bvoicefleet_\w+", text)}
-    assert asked
-    assert asked <= {metric.name for metric in names.METRICS}
 
 
 def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Chart) -> None:
