@@ -18,6 +18,7 @@ def span(
     parent: int | None = None,
     seconds: float = 1.0,
     events: tuple[str, ...] = (),
+    is_ok: bool = True,
     **attributes: Any,
 ) -> ReadableSpan:
     return ReadableSpan(
@@ -27,7 +28,7 @@ def span(
         resource=Resource({"service.name": "voicefleet"}),
         attributes={key.replace("__", "."): value for key, value in attributes.items()},
         events=[Event(event, {"n": 1}, 5) for event in events],
-        status=Status(StatusCode.OK),
+        status=Status(StatusCode.OK if is_ok else StatusCode.ERROR),
         start_time=1_000_000_000,
         end_time=1_000_000_000 + int(seconds * 1e9),
     )

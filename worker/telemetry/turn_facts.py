@@ -78,7 +78,7 @@ class TurnFacts:
                 return self._agents_part(span, attributes)
             case "event_loop_blocked":
                 return [Stalled(seconds=_duration(span))]
-            case "update_agent":
+            case "update_agent" if span.status.is_ok:
                 return _handover(attributes)
         return []
 
@@ -127,7 +127,7 @@ def _callers_part(attributes: Mapping[str, Any]) -> list[CallFact]:
 
 
 def _handover(attributes: Mapping[str, Any]) -> list[CallFact]:
-    """LiveKit ends this span when the next agent has been started, also after an error."""
+    """LiveKit ends this span when the old agent has left and the new one has been started."""
     names = (trace_types.ATTR_PREVIOUS_AGENT_LABEL, trace_types.ATTR_AGENT_LABEL)
     old, new = (str(attributes.get(n) or "unknown")[:LONGEST_IDENTIFIER] for n in names)
     return [HandedOver(from_agent=old, to_agent=new)]
