@@ -3,9 +3,9 @@
 from ops.dashboards.frame import Panels
 from ops.dashboards.panel import (
     COUNT,
-    HALF,
     RATIO,
     SECONDS,
+    THIRD,
     TIMES_A_MINUTE,
     Ask,
     Limits,
@@ -64,7 +64,6 @@ def drains() -> Panels:
                 SECONDS,
             ),
             Ask(of(names.OLDEST_CALL), POD),
-            width=HALF,
         ),
         rows(
             Words("Pods", "Each pod as it is at the end of the time shown.", COUNT),
@@ -75,6 +74,7 @@ def drains() -> Panels:
                 Column("load", f"max by (pod) ({of(names.LOAD_REPORTED)})", RATIO),
                 Column("oldest call", f"max by (pod) ({of(names.OLDEST_CALL)})", SECONDS),
             ),
+            width=THIRD,
         ),
     )
 
