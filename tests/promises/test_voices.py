@@ -39,6 +39,8 @@ caller = "{MACHINE}"
 agent = "Nothing."
 tools = [{{ name = "save_prediction", arguments = {{ label = "machine-vm" }} }}]
 """
+# Longer than LiveKit's detection waits for a sound.
+RINGS_SECONDS = 5.5
 Call = api.CreateSIPParticipantRequest
 
 
@@ -126,6 +128,7 @@ class Customers:
         assert isinstance(wish, Call)
         if wish.sip_call_to == BUSY:
             return 486
+        await asyncio.sleep(RINGS_SECONDS)
         answered = asyncio.Event()
         self._tasks.create_task(self._machine(wish, answered), name="answering machine")
         await answered.wait()

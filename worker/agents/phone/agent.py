@@ -10,6 +10,7 @@ from livekit.agents import (
     Agent,
     AgentServer,
     AgentSession,
+    AMDCategory,
     JobContext,
     RunContext,
     ToolError,
@@ -145,22 +146,12 @@ async def call_out(
     ctx: JobContext, call: AgentSession[None], settings: Phone, order: Order
 ) -> None:
     """Dial, find out who has answered, and say what is to be said to a person or a machine."""
-    # Detection is there before the first sound, and begins when the call is answered.
-    async with AMD(
-        call,
-        llm=None,
-        stt=None,
-        participant_identity=CALLEE,
-        ivr_detection=False,
-        suppress_compatibility_warning=True,
-    ) as detector:
+    trunk_id, ring_seconds = settings.trunk_id or "", settings.ring_seconds
+    # Detection is there before the first sound, and keeps the agent silent while it rings.
+    async with detection(call) as detector:
         try:
             await dialling.dial(
-                ctx.api,
-                ctx.room.name,
-                order,
-                trunk_id=settings.trunk_id or "",
-                ring_seconds=settings.ring_seconds,
+                ctx.api, ctx.room.name, order, trunk_id=trunk_id, ring_seconds=ring_seconds
             )
         except NotAnsweredError as error:
             failure = {"reason": str(error), "sip_status_code": error.sip_status_code}
@@ -168,15 +159,31 @@ async def call_out(
             closing.hang_up(call)
             return
         answered = await detector.execute()
+    if answered.reason == "participant_missing":
+        # It gives up after 5 s of ringing without sound (1.8.9, voice/amd/detector.py).
+        async with detection(call) as detector:
+            answered = await detector.execute()
     logger.info("answered", extra={"by": answered.category.value, "why": answered.reason})
     status = repairs.status(order.repair)
     match answered.category:
-        case "machine-vm":
+        case AMDCategory.MACHINE_VM:
             call.say(VOICEMAIL.format(status=status), allow_interruptions=False)
             closing.hang_up(call)
-        case "machine-unavailable":
+        case AMDCategory.MACHINE_UNAVAILABLE:
             closing.hang_up(call)
-        case "machine-ivr":
+        case AMDCategory.MACHINE_IVR:
             call.generate_reply()
         case _:
             call.say(CALLING.format(status=status))
+
+
+def detection(call: AgentSession[None]) -> AMD:
+    """LiveKit's answering machine detection, by the session's own STT and LLM."""
+    return AMD(
+        call,
+        llm=None,
+        stt=None,
+        participant_identity=CALLEE,
+        ivr_detection=False,
+        suppress_compatibility_warning=True,
+    )
