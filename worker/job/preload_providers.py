@@ -1,11 +1,7 @@
-"""As `worker.job.preload`, for an agent file that builds its session with `worker.providers`: the
-plugins of the chosen chains.
-"""
+"""As `worker.job.preload`, for an agent file that builds its session with `worker.providers`."""
 
 import contextlib
+from importlib import import_module
 
 with contextlib.suppress(Exception):
-    from worker import settings
-    from worker.providers import session
-
-    session.import_plugins(settings.load().providers)
+    import_module("worker.providers.session")

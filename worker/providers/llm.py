@@ -3,6 +3,7 @@
 from typing import Any
 
 from livekit.agents import llm
+from livekit.plugins import openai
 
 from worker.providers import keys
 from worker.setting_groups import Model, Providers
@@ -18,8 +19,6 @@ def build(settings: Providers) -> llm.LLM[Any]:
 
 
 def _openai(settings: Providers, model: Model) -> llm.LLM[Any]:
-    from livekit.plugins import openai
-
     return openai.LLM(
         model=model.model or "gpt-4.1-mini",
         api_key=keys.required(settings.llm_api_key or settings.openai_api_key, "OPENAI_API_KEY"),

@@ -6,7 +6,6 @@ This is the one call an agent file makes to be independent of who provides what:
 
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, TypeVar
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, vad
@@ -16,16 +15,9 @@ from worker import errors
 from worker import settings as settings_module
 from worker.providers import llm, stt, tts, turns
 from worker.providers.prepared import LLM, SETTINGS, VAD
-from worker.setting_groups import Providers
 from worker.settings import Settings
 
 Userdata = TypeVar("Userdata")
-
-
-def import_plugins(settings: Providers) -> None:
-    """Import the plugin of every chosen provider. A plugin must be imported in the main thread."""
-    for model in (*settings.stt, *settings.llm, *settings.tts):
-        import_module(f"livekit.plugins.{model.provider}")
 
 
 def prepare(process: JobProcess) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import stt, vad
+from livekit.plugins import deepgram, openai
 
 from worker.providers import keys
 from worker.setting_groups import Model, Providers
@@ -19,8 +20,6 @@ def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT[Any]:
 
 
 def _deepgram(settings: Providers, model: Model) -> stt.STT[Any]:
-    from livekit.plugins import deepgram
-
     return deepgram.STT(
         model=model.model or "nova-3",
         language=settings.language,
@@ -30,8 +29,6 @@ def _deepgram(settings: Providers, model: Model) -> stt.STT[Any]:
 
 
 def _openai(settings: Providers, model: Model) -> stt.STT[Any]:
-    from livekit.plugins import openai
-
     return openai.STT(
         model=model.model or "gpt-4o-mini-transcribe",
         language=settings.language,

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from livekit.agents import tts
+from livekit.plugins import cartesia, openai
+from livekit.plugins.cartesia.models import TTSDefaultVoiceId
 
 from worker.providers import keys
 from worker.setting_groups import Model, Providers
@@ -24,9 +26,6 @@ def build(settings: Providers, voices: Mapping[str, str] | None = None) -> tts.T
 
 
 def _cartesia(settings: Providers, model: Model) -> tts.TTS[Any]:
-    from livekit.plugins import cartesia
-    from livekit.plugins.cartesia.models import TTSDefaultVoiceId
-
     key = keys.required(settings.cartesia_api_key, "CARTESIA_API_KEY")
     return cartesia.TTS(
         model=model.model or "sonic-3",
@@ -38,8 +37,6 @@ def _cartesia(settings: Providers, model: Model) -> tts.TTS[Any]:
 
 
 def _openai(settings: Providers, model: Model) -> tts.TTS[Any]:
-    from livekit.plugins import openai
-
     return openai.TTS(
         model=model.model or "gpt-4o-mini-tts",
         voice=model.voice or "ash",
