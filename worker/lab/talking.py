@@ -35,6 +35,7 @@ class Talk:
         self._on_event = on_event or (lambda _: None)
         self._taken: list[Taken] = []
         self._ended_at = 0.0
+        self._is_cut = False
         parts.account.on_record = self._tell_record
 
     async def hold(self, conversation: Conversation, voice: Sequence[bytes]) -> None:
@@ -63,8 +64,9 @@ class Talk:
         else:
             await self._hear_out()
 
-        self._ended_at = self._now()
-        who = "by the agent" if line.is_cut else "by the caller"
+        # Now: afterwards the line goes down by itself.
+        self._ended_at, self._is_cut = self._now(), line.is_cut
+        who = "by the agent" if self._is_cut else "by the caller"
         self._tell(EventKind.CALL_ENDED, self._ended_at, who)
 
     def timeline(self, room: str, agent_name: str) -> Timeline:
@@ -82,7 +84,7 @@ class Talk:
             agent_joined_seconds=(line.agent_joined_at or 0.0) - line.dispatched_at,
             first_audio_seconds=first.started_at - line.dispatched_at if first else None,
             ended_seconds=self._ended_at - line.dispatched_at,
-            was_ended_by_agent=line.is_cut,
+            was_ended_by_agent=self._is_cut,
             turns=tuple(
                 as_turn(self._taken, number, self._heard(number), told, line.dispatched_at)
                 for number, told in enumerate(accounts)
