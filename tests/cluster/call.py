@@ -13,6 +13,7 @@ from livekit import rtc
 from tests.cluster.heard import Heard
 from worker import errors
 from worker.lab import conversation, line, microphone, speech
+from worker.lab.address import Address
 from worker.lab.changes import Changes
 from worker.lab.line import Line
 from worker.lab.listening import Ears, Transcriber, Utterance
@@ -100,7 +101,7 @@ class Call:
             speech.synthesize, QUESTION, sample_rate=microphone.SAMPLE_RATE
         )
         livekit = self._livekit
-        address = line.Address(
+        address = Address(
             *(livekit.url, livekit.api_key, livekit.api_secret, AGENT, self._room),
             identity=f"caller-{secrets.token_hex(3)}",
         )
