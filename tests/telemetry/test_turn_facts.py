@@ -69,8 +69,13 @@ def test_a_handover_is_told_with_both_agents_however_they_are_named() -> None:
 
 
 def test_an_agent_that_could_not_be_started_was_not_handed_the_call() -> None:
-    names = {"lk__previous_agent_label": "reception", "lk__agent_label": "billing"}
-    assert told(span("update_agent", is_ok=False, **names)) == []
+    failed = span(
+        "update_agent",
+        is_ok=False,
+        lk__previous_agent_label="reception",
+        lk__agent_label="billing",
+    )
+    assert told(failed) == []
 
 
 def test_turns_that_never_end_are_not_remembered_for_ever() -> None:
