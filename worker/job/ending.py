@@ -20,6 +20,11 @@ ROOM_WENT = ("room disconnected", "parent process shutdown")
 ENTRYPOINT_RAISED = "job crashed"
 
 
+# What was said last is still on its way to the caller, its sound and its text, when LiveKit has
+# sent it; a room that goes at once takes it along.
+LAST_WORD_SECONDS = 0.5
+
+
 class Ending:
     """Belongs to the job's event loop. `cause` is None until the call is known to end."""
 
@@ -45,6 +50,7 @@ class Ending:
                 if self._farewell and session is not None:
                     await session.interrupt(force=True)
                     await session.say(self._farewell, allow_interruptions=False)
+                    await asyncio.sleep(LAST_WORD_SECONDS)
                 await self._ctx.delete_room()
         except Exception:
             logger.exception("the call could not be ended politely")
