@@ -20,6 +20,7 @@ from ops.dashboards.panel import (
 from ops.dashboards.query import LATELY, SHOWN, of, part, per_minute, quantile, rate, total
 from ops.dashboards.turns import HEARD, slowest, turns
 from worker.telemetry import names
+from worker.telemetry.names import Metric
 
 # Refused ones never were calls; another pod may have taken them.
 ENDED = of(names.CALLS, 'outcome!="refused"')
@@ -110,10 +111,7 @@ def outcomes() -> Panels:
                 "A drain takes as long as the longest; a median that falls means people give up.",
                 SECONDS,
             ),
-            *(
-                Ask(quantile(ratio, names.CALL_LENGTH), name)
-                for ratio, name in ((0.5, "half"), (0.9, "90 %"), (0.99, "99 %"))
-            ),
+            *slowest_of(names.CALL_LENGTH, 0.9),
         ),
         lines(
             Words(
@@ -127,6 +125,12 @@ def outcomes() -> Panels:
     )
 
 
+def slowest_of(metric: Metric, ratio: float) -> list[Ask]:
+    """What half of them stay below, this share of them, and 99 of 100."""
+    shares = ((0.5, "half"), (ratio, f"{100 * ratio:g} %"), (0.99, "99 %"))
+    return [Ask(quantile(share, metric), name) for share, name in shares]
+
+
 def joins() -> Panels:
     return (
         lines(
@@ -135,10 +139,7 @@ def joins() -> Panels:
                 "From LiveKit's offer to the agent in the room; LiveKit gives up on a pod at 3 s.",
                 SECONDS,
             ),
-            *(
-                Ask(quantile(ratio, names.JOIN), name)
-                for ratio, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
-            ),
+            *slowest_of(names.JOIN, 0.95),
             width=HALF,
             limits=Limits(warn=1.0, alarm=ANSWERED_SECONDS),
         ),

@@ -1,12 +1,14 @@
 """The few kinds of panel that our dashboards have: a sentence, a unit and questions each."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
 from grafana_foundation_sdk.builders import heatmap as heatmap_builders
 from grafana_foundation_sdk.builders import prometheus as prometheus_builders
 from grafana_foundation_sdk.builders import stat as stat_builders
+from grafana_foundation_sdk.builders import table as table_builders
 from grafana_foundation_sdk.builders import timeseries as timeseries_builders
 from grafana_foundation_sdk.models import common, dashboard, heatmap, prometheus
 
@@ -20,6 +22,15 @@ HEIGHT = 8
 # Grafana's names of units: categories.ts of its value formats; `suffix:` is its own escape.
 SECONDS, RATIO, BYTES, COUNT = "s", "percentunit", "bytes", "short"
 CALLS_A_MINUTE, TIMES_A_MINUTE = "suffix: calls/min", "suffix: /min"
+
+
+AnyPanel = TypeVar(
+    "AnyPanel",
+    heatmap_builders.Panel,
+    stat_builders.Panel,
+    table_builders.Panel,
+    timeseries_builders.Panel,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +64,7 @@ def number(
 ) -> stat_builders.Panel:
     """One number, as of the end of what is shown."""
     panel = (
-        stat_builders.Panel()
-        .title(words.title)
-        .description(words.sentence)
-        .unit(words.unit)
-        .datasource(DATASOURCE)
-        .height(STAT_HEIGHT)
-        .span(STAT_WIDTH)
+        dressed(stat_builders.Panel(), words, STAT_WIDTH, STAT_HEIGHT)
         .graph_mode(common.BigValueGraphMode.NONE)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_thresholds(limits))
@@ -77,13 +82,7 @@ def lines(
 ) -> timeseries_builders.Panel:
     """How it went; stacked where the parts make a whole."""
     panel = (
-        timeseries_builders.Panel()
-        .title(words.title)
-        .description(words.sentence)
-        .unit(words.unit)
-        .datasource(DATASOURCE)
-        .height(HEIGHT)
-        .span(width)
+        dressed(timeseries_builders.Panel(), words, width)
         .min(0)
         .fill_opacity(40 if stacked else 8)
         .show_points(common.VisibilityMode.AUTO)
@@ -110,13 +109,7 @@ def spread(words: Words, ask: Ask, *, width: int = HALF) -> heatmap_builders.Pan
     """A histogram over time; `ask` gives its buckets by `le`."""
     buckets = target(ask, 0).range().format(prometheus.PromQueryFormat.HEATMAP)
     return (
-        heatmap_builders.Panel()
-        .title(words.title)
-        .description(words.sentence)
-        .unit(words.unit)
-        .datasource(DATASOURCE)
-        .height(HEIGHT)
-        .span(width)
+        dressed(heatmap_builders.Panel(), words, width)
         .y_axis(heatmap_builders.YAxisConfig().unit(words.unit))
         .color(
             heatmap_builders.HeatmapColorOptions()
@@ -125,6 +118,18 @@ def spread(words: Words, ask: Ask, *, width: int = HALF) -> heatmap_builders.Pan
             .steps(64)
         )
         .with_target(buckets)
+    )
+
+
+def dressed(panel: AnyPanel, words: Words, width: int, height: int = HEIGHT) -> AnyPanel:
+    """What every kind of panel has."""
+    return (
+        panel.title(words.title)
+        .description(words.sentence)
+        .unit(words.unit)
+        .datasource(DATASOURCE)
+        .height(height)
+        .span(width)
     )
 
 

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import table as table_builders
 from grafana_foundation_sdk.models import dashboard, prometheus
 
-from ops.dashboards.panel import DATASOURCE, HALF, HEIGHT, Ask, Words, letter, target
+from ops.dashboards.panel import HALF, Ask, Words, dressed, letter, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,8 @@ def rows(
     words: Words, labels: Sequence[str], columns: Sequence[Column], *, width: int = HALF
 ) -> table_builders.Panel:
     """A row for each combination of the labels, a column for each question; most first."""
-    panel = (
-        table_builders.Panel()
-        .title(words.title)
-        .description(words.sentence)
-        .unit(words.unit)
-        .datasource(DATASOURCE)
-        .height(HEIGHT)
-        .span(width)
-        .sort_by(
-            [common_builders.TableSortByFieldState().display_name(columns[0].heading).desc(True)]
-        )
+    panel = dressed(table_builders.Panel(), words, width).sort_by(
+        [common_builders.TableSortByFieldState().display_name(columns[0].heading).desc(True)]
     )
     names = {}
     for place, column in enumerate(columns):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from worker import errors
+from worker.fleet import bodies
 from worker.fleet.pods import Phase, Pod, printable
 
 DEFAULT_PORT = 8081
@@ -91,7 +92,7 @@ async def _resolved(url: URL) -> dict[str, URL]:
 async def _ask(http: aiohttp.ClientSession, name: str, url: URL) -> Pod:
     try:
         async with http.get(url / "drainz", allow_redirects=False) as response:
-            body = await _body(response)
+            body = await bodies.read(response, LONGEST_ANSWER_BYTES)
     except TimeoutError:
         return Pod(name, problem=f"no answer within {ANSWERS_WITHIN_SECONDS:g} s")
     except aiohttp.ClientConnectorError as error:
@@ -112,13 +113,3 @@ async def _ask(http: aiohttp.ClientSession, name: str, url: URL) -> Pod:
         oldest_call_seconds=said.oldest_call_seconds,
         drain_seconds_left=said.seconds_left if said.phase == "draining" else None,
     )
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """:raises ValueError: if it is longer than any answer of a pod."""
-    body = b""
-    async for chunk in response.content.iter_chunked(LONGEST_ANSWER_BYTES):
-        body += chunk
-        if len(body) > LONGEST_ANSWER_BYTES:
-            raise ValueError("its answer does not end")
-    return body

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker import errors
+from worker.fleet import bodies
 from worker.fleet.pods import PHASES, Phase, Pod, printable
 from worker.telemetry import names
 from worker.telemetry.names import Metric
@@ -120,11 +121,7 @@ async def _query(http: aiohttp.ClientSession, url: str, question: str) -> list[S
     address = f"{url.rstrip('/')}/api/v1/query"
     try:
         async with http.get(address, params={"query": question}) as response:
-            body = b""
-            async for chunk in response.content.iter_chunked(64 * 1024):
-                body += chunk
-                if len(body) > LONGEST_ANSWER_BYTES:
-                    raise ValueError("its answer does not end")
+            body = await bodies.read(response, LONGEST_ANSWER_BYTES)
         return Answer.model_validate_json(body).data.result
     except ValidationError as error:
         problem = f"{printable(url)} answers, but not as a Prometheus"

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from worker import errors
-from worker.setting_groups import Providers
+from worker.setting_groups import Model, Providers
 
 # What an agent may want of providers.
 Part = Literal["stt", "llm", "tts", "realtime"]
@@ -22,15 +22,20 @@ def needed(settings: Providers, parts: frozenset[Part] = PIPELINE) -> list[str]:
     """The names of the settings that hold the keys of the providers chosen for these parts, each
     once.
     """
-    llm_has_own_key = settings.llm_api_key is not None
-    chosen = {
+    if settings.llm_api_key is not None:
+        parts = parts - {"llm"}
+    return list(dict.fromkeys(KEY_OF[model.provider] for model in chosen(settings, parts)))
+
+
+def chosen(settings: Providers, parts: frozenset[Part]) -> list[Model]:
+    """Every model of the chains of these parts."""
+    chains: dict[Part, tuple[Model, ...]] = {
         "stt": settings.stt,
-        "llm": () if llm_has_own_key else settings.llm,
+        "llm": settings.llm,
         "tts": settings.tts,
         "realtime": settings.realtime,
     }
-    links = [link for part, chain in chosen.items() if part in parts for link in chain]
-    return list(dict.fromkeys(KEY_OF[link.provider] for link in links))
+    return [model for part, chain in chains.items() if part in parts for model in chain]
 
 
 def required(key: SecretStr | None, name: str) -> str:

@@ -20,8 +20,7 @@ Probe = Callable[[aiohttp.ClientSession, Providers], Awaitable[None]]
 
 def chosen(settings: Providers, parts: frozenset[Part] = PIPELINE) -> dict[str, Probe]:
     """The probes of every provider chosen for these parts, by the name to show."""
-    chains = {"stt": settings.stt, "tts": settings.tts, "realtime": settings.realtime}
-    providers = {link.provider for part in parts for link in chains.get(part, ())}
+    providers = {model.provider for model in keys.chosen(settings, parts - {"llm"})}
     probes: dict[str, Probe] = {name: p for name, p in PROBES.items() if name in providers}
     return probes | ({"llm": _llm} if "llm" in parts else {})
 
