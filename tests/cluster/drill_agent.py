@@ -11,15 +11,24 @@ from livekit.agents import AgentServer, JobContext
 from worker.agents.assistant import agent as assistant
 
 TALKS_SECONDS = 15.0
+# Of 24 MiB a second, 5 s fit between two of LiveKit's looks and below the pod's own limit.
+LEAK_BYTES_A_SECOND = 24 * 1024**2
 
 server = AgentServer()
+
+
+async def leak() -> None:
+    held: list[bytes] = []
+    while True:
+        held.append(b"x" * LEAK_BYTES_A_SECOND)
+        await asyncio.sleep(1.0)
 
 
 async def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-DRILLS = {"die": die}
+DRILLS = {"leak": leak, "die": die}
 
 
 @server.rtc_session(agent_name="assistant")

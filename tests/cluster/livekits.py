@@ -1,4 +1,4 @@
-"""A LiveKit that tests may restart and move, with a name in the cluster's DNS."""
+"""A LiveKit that tests may restart, move and give other keys, with a name in the cluster's DNS."""
 
 import json
 import os
@@ -29,6 +29,9 @@ class Movable:
     @property
     def port(self) -> int:
         return urlparse(self.server.url).port or 0
+
+    def with_key(self, key: str, secret: str) -> LiveKitServer:
+        return replace(self.server, api_key=key, api_secret=secret)
 
     async def start_again(self, *, keys: dict[str, str] | None = None) -> None:
         """With the same address, and other keys if given."""

@@ -1,8 +1,9 @@
-"""LiveKit is restarted, and moves: with calls on, and a fleet that knows it by a
+"""LiveKit is restarted, gets other keys, and moves: with calls on, and a fleet that knows it by a
 name. The tests are one story, in their order.
 """
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +27,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
 ]
 
-KEY = ("key", secrets.token_urlsafe(36))
+OLD = ("first-key", secrets.token_urlsafe(36))
+NEW = ("second-key", secrets.token_urlsafe(36))
 AWAY_SECONDS = 2.0
 # What a caller would not have; what LiveKit's clients need is to be seen.
 PATIENCE_SECONDS = 60.0
@@ -37,9 +39,9 @@ TAKEN_WITHIN_SECONDS = 90.0
 async def livekit(
     world: World, livekit_server_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Movable]:
-    """A server of its own."""
+    """A server of its own, which takes both keys."""
     folder = tmp_path_factory.mktemp("livekit")
-    started = await livekits.start(livekit_server_binary, folder, world.host, dict([KEY]))
+    started = await livekits.start(livekit_server_binary, folder, world.host, dict([OLD, NEW]))
     yield started
     await started.stop()
 
@@ -83,6 +85,35 @@ async def test_calls_survive_a_restart_of_livekit(
     assert set(cluster.pods()) == {before}
 
 
+async def test_calls_survive_the_rotation_of_livekits_keys(
+    cluster: Cluster, livekit: Movable, callers: Callers, record: Record
+) -> None:
+    """New key into LiveKit, into the Secret, into new pods; the old key goes when its pods have."""
+    (first,) = cluster.pods()
+    old = await callers.ring()
+    livekit.server = callers.livekit = livekit.with_key(*NEW)
+    await cluster.tell("apply", "-f", "-", given=json.dumps(fleet.secret(livekit.server)))
+    await roll(cluster)
+    new = await callers.ring(patience=PATIENCE_SECONDS)
+    await old.until_answered()
+    heard = [await old.hang_up()]
+    await until_gone(cluster, first)
+
+    # Killed: one that is forced to stop tells everybody to leave (roommanager.go, Stop).
+    await livekit.kill()
+    await livekit.start_again(keys=dict([NEW]))
+    await new.until_answered(2)
+    heard.append(await new.hang_up())
+    heard.append(await (await until_taken(callers)).hang_up())
+    record(
+        "LiveKit's keys rotated",
+        heard,
+        "the old key's call ends in its old pod; the silence is the restart that takes the old key"
+        " from LiveKit",
+    )
+    assert not any(call.is_lost or call.is_refused for call in heard)
+
+
 async def test_the_fleet_follows_livekit_to_another_address(
     cluster: Cluster,
     livekit: Movable,
@@ -95,7 +126,7 @@ async def test_the_fleet_follows_livekit_to_another_address(
     """
     (first,) = cluster.pods()
     elsewhere = await livekits.start(
-        *(livekit.binary, tmp_path, outside.named(outside.OTHER_ADDRESS), dict([KEY])),
+        *(livekit.binary, tmp_path, outside.named(outside.OTHER_ADDRESS), dict([NEW])),
         port=livekit.port,
     )
     try:

@@ -1,4 +1,4 @@
-"""What dies, what it costs, and how soon the fleet is whole: a call's process, a worker."""
+"""What dies, what it costs, and how soon the fleet is whole: a call's process, a worker, a pod."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.cluster import fleet, outside
 from tests.cluster.callers import Callers
 from tests.cluster.conftest import Record, World
-from tests.cluster.drills import DRILLS, failed, until_counted, until_started_again
+from tests.cluster.drills import DRILLS, PODS, failed, until_counted, until_started_again
 from tests.cluster.kubernetes import Cluster
 from tests.cluster.placing import one_in_each_pod
 
@@ -58,6 +58,26 @@ async def test_a_killed_worker_costs_the_calls_of_its_pod(
         [kept, await new.hang_up()],
         f"the one call of its pod is lost; whole again after {whole:.0f} s in the same pod; its"
         f" counters begin anew: {failed(cluster, victim)} failed calls, 1 restart",
+    )
+    assert lost.is_lost
+    assert not kept.is_lost
+
+
+async def test_a_pod_deleted_without_grace_costs_its_calls(
+    cluster: Cluster, callers: Callers, record: Record
+) -> None:
+    calls = await one_in_each_pod(cluster, callers)
+    victim, spared = sorted(calls)
+    await cluster.tell("delete", "pod", victim, "--grace-period=0", "--force")
+    healing = asyncio.create_task(fleet.until_whole(cluster, PODS))
+    new = await callers.ring()
+    whole = await healing
+    lost = await calls[victim].heard()
+    kept = await (await calls[spared].until_answered()).hang_up()
+    record(
+        "a pod deleted with no grace",
+        [kept, await new.hang_up()],
+        f"its one call is lost; whole again after {whole:.0f} s",
     )
     assert lost.is_lost
     assert not kept.is_lost

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.lab.compare.outcome import Figure, Outcome, in_digits
+from worker.lab.compare.outcome import Figure, Outcome, in_digits, together
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_an_outcome_without_calls_at_stake_names_none() -> None:
 def test_a_drill_that_failed_shows_its_reason_and_no_figure() -> None:
     outcome = Outcome(0, 2, (Figure("", (1.0,), "s"),), failed="no agent came")
     assert str(outcome) == "failed: no agent came"
+
+
+def test_rounds_in_turn_come_to_one_outcome_with_every_value_and_every_loss() -> None:
+    whole = Outcome(0, 1, (Figure("joined after", (0.4,), "s"), Figure("heard after", (0.7,), "s")))
+    lost = Outcome(1, 1, (Figure("joined after", (0.6,), "s"),), why="the agent said nothing")
+    assert together([whole, lost]) == Outcome(
+        1,
+        2,
+        (Figure("joined after", (0.4, 0.6), "s"), Figure("heard after", (0.7,), "s")),
+        why="the agent said nothing",
+    )
+
+
+def test_a_round_that_could_not_be_held_leaves_no_figure_of_the_others() -> None:
+    held = Outcome(0, 1, (Figure("joined after", (0.4,), "s"),))
+    assert together([held, Outcome(failed="no agent came")]) == Outcome(failed="no agent came")

@@ -8,7 +8,7 @@ import pytest
 
 from worker import errors
 from worker.lab.compare import quiet, running
-from worker.lab.compare.outcome import Drill, Hold, NotHeld, Outcome, Setting, Subject
+from worker.lab.compare.outcome import Drill, Figure, Hold, NotHeld, Outcome, Setting, Subject
 from worker.lab.compare.stage import World
 
 
@@ -104,6 +104,23 @@ def test_on_a_shared_stage_one_subject_follows_the_other_and_else_they_take_turn
         ("own", "stock"),
         ("own", "voicefleet"),
     ]
+
+
+async def test_where_subjects_take_turns_each_is_as_often_first(world: World) -> None:
+    held: list[Subject] = []
+
+    async def once(_: World, subject: Subject) -> Outcome:
+        held.append(subject)
+        return Outcome(0, 1, (Figure("joined after", (float(len(held)),), "s"),))
+
+    said: list[str] = []
+    drill = Drill("joins", "", once, Setting.IN_TURN, rounds=4)
+    results = await running.run(world, [drill], said.append)
+    stock, ours = Subject.STOCK, Subject.OURS
+    assert held == [stock, ours, ours, stock] * 2
+    assert results["joins", stock].figures[0].values == (1.0, 4.0, 5.0, 8.0)
+    assert results["joins", ours].calls == 4
+    assert len(said) == 2
 
 
 def test_drills_are_chosen_by_name_in_the_order_of_the_table() -> None:

@@ -1,6 +1,6 @@
 """What a drill is, and what it tells of one subject."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -60,13 +60,33 @@ class Outcome:
         return "; ".join(part for part in parts if part)
 
 
+def together(rounds: Sequence[Outcome]) -> Outcome:
+    """What the rounds of one drill come to; one that could not be held is what there is to say."""
+    for one in rounds:
+        if one.failed:
+            return one
+    names = dict.fromkeys(figure.name for one in rounds for figure in one.figures)
+    return Outcome(
+        lost=sum(one.lost or 0 for one in rounds),
+        calls=sum(one.calls or 0 for one in rounds),
+        why=", ".join(sorted({one.why for one in rounds if one.why})),
+        figures=tuple(_figure(name, rounds) for name in names),
+    )
+
+
+def _figure(name: str, rounds: Sequence[Outcome]) -> Figure:
+    found = [figure for one in rounds for figure in one.figures if figure.name == name]
+    return Figure(name, tuple(v for figure in found for v in figure.values), found[0].unit)
+
+
 class Setting(StrEnum):
-    """Where a drill is held: on a stage that harmless drills share, or on one of its own. At the
-    end come those that only wait, all at the same time, and beside them the calm ones, whose
-    outcome a waiting neighbour does not change.
+    """Where a drill is held: on a stage that harmless drills share, in turn with the other subject
+    on a stage beside it, or on one of its own. At the end come those that only wait, all at the
+    same time, and beside them the calm ones, whose outcome a waiting neighbour does not change.
     """
 
     SHARED = "shared"
+    IN_TURN = "in turn"
     OWN = "own"
     CALM = "calm"
     WAITING = "waiting"
@@ -75,7 +95,8 @@ class Setting(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Drill:
     """One row of the table. `name` is for `--only`; `title` is read by people. One that is not
-    ranked shows a choice, of which neither is simply the better one.
+    ranked shows a choice, of which neither is simply the better one. `rounds` is how often it is
+    held with each subject in turn.
     """
 
     name: str
@@ -83,6 +104,7 @@ class Drill:
     run: "Hold"
     setting: Setting = Setting.OWN
     is_ranked: bool = True
+    rounds: int = 1
 
 
 Hold = Callable[["World", Subject], Awaitable[Outcome]]

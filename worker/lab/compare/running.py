@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 from worker import errors
 from worker.lab.compare import crowding, footprint, joining, neighbours, outages, quiet, signals
-from worker.lab.compare.outcome import Drill, Outcome, Setting, Subject
+from worker.lab.compare.outcome import Drill, Outcome, Setting, Subject, together
 from worker.lab.compare.stage import World
 from worker.lab.compare.table import Results
 
@@ -44,33 +45,59 @@ def chosen(names: Iterable[str]) -> tuple[Drill, ...]:
 
 async def run(world: World, drills: Sequence[Drill], say: Say) -> Results:
     """Every drill with every subject, each told when it is over."""
-    results: dict[Step, Outcome] = {}
-    total = len(drills) * len(Subject)
-
-    async def hold(step: Step) -> None:
-        drill, subject = step
-        began = time.monotonic()
-        results[step] = outcome = await held(drill, world, subject)
-        took = time.monotonic() - began
-        done = f"[{len(results):>2}/{total}] {took:4.0f} s  {drill.name:<13} {subject:<10}"
-        say(f"{done} {outcome}")
-
-    async def hold_each(steps: Iterable[Step]) -> None:
-        for step in steps:
-            world.busy_ratios.append(await quiet.wait())
-            await hold(step)
+    table = _Table(world, len(drills) * len(Subject), say)
+    order = ordered(drills)
 
     # One after the other: they measure, or need the machine for themselves.
-    order = ordered(drills)
-    await hold_each([*order[Setting.SHARED], *order[Setting.OWN]])
+    await table.hold_each([*order[Setting.SHARED], *order[Setting.OWN]])
+    await world.clear()
+    for drill in dict(order[Setting.IN_TURN]):
+        await table.hold_in_turn(drill)
     await world.clear()
 
     # Those that only wait, and meanwhile the calm ones.
-    async with asyncio.TaskGroup() as together:
+    async with asyncio.TaskGroup() as beside:
         for step in order[Setting.WAITING]:
-            together.create_task(hold(step), name=f"{step[0].name} {step[1]}")
-        together.create_task(hold_each(order[Setting.CALM]), name="calm drills")
-    return {(drill.name, subject): outcome for (drill, subject), outcome in results.items()}
+            beside.create_task(table.hold(step), name=f"{step[0].name} {step[1]}")
+        beside.create_task(table.hold_each(order[Setting.CALM]), name="calm drills")
+    return {(drill.name, subject): outcome for (drill, subject), outcome in table.rows.items()}
+
+
+@dataclass(slots=True)
+class _Table:
+    """Fills with outcomes, and says each."""
+
+    world: World
+    total: int
+    say: Say
+    rows: dict[Step, Outcome] = field(default_factory=dict)
+
+    async def hold(self, step: Step) -> None:
+        began = time.monotonic()
+        self._over(step, await held(step[0], self.world, step[1]), began)
+
+    async def hold_each(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self.world.busy_ratios.append(await quiet.wait())
+            await self.hold(step)
+
+    async def hold_in_turn(self, drill: Drill) -> None:
+        self.world.busy_ratios.append(await quiet.wait())
+        began = time.monotonic()
+        rounds: dict[Subject, list[Outcome]] = {subject: [] for subject in Subject}
+        for number in range(drill.rounds):
+            # Who is first changes too.
+            for subject in sorted(Subject, reverse=number % 2 == 1):
+                rounds[subject].append(await held(drill, self.world, subject))
+        for subject, outcomes in rounds.items():
+            self._over((drill, subject), together(outcomes), began)
+
+    def _over(self, step: Step, outcome: Outcome, began: float) -> None:
+        drill, subject = step
+        self.rows[step] = outcome
+        took = time.monotonic() - began
+        done = f"[{len(self.rows):>2}/{self.total}] {took:4.0f} s  {drill.name:<13} {subject:<10}"
+        self.say(f"{done} {outcome}")
 
 
 def ordered(drills: Sequence[Drill]) -> dict[Setting, list[Step]]:

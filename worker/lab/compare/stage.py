@@ -39,17 +39,21 @@ class World:
         default_factory=lambda: {subject: [] for subject in Subject}
     )
     busy_ratios: list[float] = field(default_factory=list)
-    _shared: "tuple[Subject, Stage, AsyncExitStack] | None" = None
+    _shared: "dict[Subject, tuple[Stage, AsyncExitStack]]" = field(default_factory=dict)
 
     async def shared(self, subject: Subject) -> "Stage":
-        """The stage of harmless drills, with this subject on it; up until another is asked for."""
-        if self._shared is not None and self._shared[0] is subject:
-            return self._shared[1]
-        await self.clear()
-        async with AsyncExitStack() as opening:
-            up = await opening.enter_async_context(_stage(self, subject, {}))
-            self._shared = (subject, up, opening.pop_all())
-        return up
+        """The stage of harmless drills, with this subject alone; up until another is asked for."""
+        if set(self._shared) != {subject}:
+            await self.clear()
+        return await self.beside(subject)
+
+    async def beside(self, subject: Subject) -> "Stage":
+        """As `shared`, and the other subject may be on its own stage at the same time."""
+        if subject not in self._shared:
+            async with AsyncExitStack() as opening:
+                up = await opening.enter_async_context(_stage(self, subject, {}))
+                self._shared[subject] = (up, opening.pop_all())
+        return self._shared[subject][0]
 
     @asynccontextmanager
     async def stage(self, subject: Subject, **extra: str) -> AsyncIterator["Stage"]:
@@ -59,10 +63,9 @@ class World:
             yield up
 
     async def clear(self) -> None:
-        """Take the shared stage down."""
-        if self._shared is not None:
-            _, _, closing = self._shared
-            self._shared = None
+        """Take the shared stages down."""
+        while self._shared:
+            _, (_, closing) = self._shared.popitem()
             await closing.aclose()
 
     def new_folder(self) -> Path:
