@@ -1,6 +1,12 @@
-"""A real Prometheus beside the cluster, with the scrape configuration and rules that we ship."""
+"""A real Prometheus beside the cluster, with the scrape configuration and rules that we ship.
 
+Debian builds Prometheus without Kubernetes' discovery. What that says of pods is told to it by a
+file, under the same labels, so that the rest of the configuration is as shipped.
+"""
+
+import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +16,15 @@ from typing import Any
 import yaml
 
 from deploy.generate import golden
-from tests.cluster import fleet, outside
-from tests.cluster.kubernetes import CHART, Cluster
+from tests.cluster import fleet
+from tests.cluster.kubernetes import CHART, Cluster, Object
 from worker import settings
 from worker.lab import processes, prometheus
 from worker.lab.prometheus import Prometheus
 
 OPS = golden.ROOT / "ops" / "autoscaling"
+DISCOVERED = "pods.json"
+DISCOVER_EVERY_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -28,7 +36,8 @@ async def running(
         probe.bind((host, 0))
         address = f"{host}:{probe.getsockname()[1]}"
     (folder / "rules.yml").write_text(json.dumps({"groups": _groups(cluster, values)}))
-    (folder / "prometheus.yml").write_text(json.dumps(_configuration(cluster)))
+    (folder / "prometheus.yml").write_text(json.dumps(_configuration()))
+    discovering = asyncio.create_task(_discover(cluster, folder / DISCOVERED), name="discover pods")
     program = processes.start(
         "prometheus",
         [
@@ -48,6 +57,8 @@ async def running(
         )
         yield Prometheus(f"http://{address}")
     finally:
+        discovering.cancel()
+        await asyncio.wait({discovering})
         await processes.stop(program)
 
 
@@ -59,14 +70,46 @@ def adapter_rules(folder: Path) -> Path:
     return path
 
 
-def _configuration(cluster: Cluster) -> dict[str, Any]:
-    """As shipped, but from outside of the cluster and for one namespace of it."""
+def _configuration() -> dict[str, Any]:
+    """As shipped, but for where the pods are known from."""
     document: dict[str, Any] = yaml.safe_load((OPS / "scrape.yaml").read_text())
     (job,) = document["scrape_configs"]
-    (pods,) = job["kubernetes_sd_configs"]
-    pods["kubeconfig_file"] = outside.named("KUBECONFIG").split(":")[0]
-    pods["namespaces"] = {"names": [cluster.namespace]}
-    return document | {"rule_files": ["rules.yml"]}
+    assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    return document | {
+        "scrape_configs": [job | {"file_sd_configs": [{"files": [DISCOVERED]}]}],
+        "rule_files": ["rules.yml"],
+    }
+
+
+async def _discover(cluster: Cluster, file: Path) -> None:
+    """Keep the file as Kubernetes' discovery keeps its targets: every port of every pod."""
+    while True:
+        pods = await asyncio.to_thread(cluster.get, "pods")
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps([target for pod in pods for target in _targets(pod)]))
+        new.rename(file)
+        await asyncio.sleep(DISCOVER_EVERY_SECONDS)
+
+
+def _targets(pod: Object) -> list[Object]:
+    address = pod["status"].get("podIP")
+    if address is None:
+        return []
+    labels = {
+        "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+        "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+    } | {
+        f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', name)}": value
+        for name, value in pod["metadata"]["labels"].items()
+    }
+    return [
+        {
+            "targets": [f"{address}:{port['containerPort']}"],
+            "labels": labels | {"__meta_kubernetes_pod_container_port_name": port["name"]},
+        }
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+    ]
 
 
 def _groups(cluster: Cluster, values: dict[str, Any]) -> Any:

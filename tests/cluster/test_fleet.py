@@ -59,9 +59,10 @@ async def test_an_installed_fleet_answers_a_call(
 
 async def test_helm_test_calls_from_a_pod(cluster: Cluster, record: Record) -> None:
     began = time.monotonic()
-    done = await asyncio.to_thread(cluster.helm, "test", fleet.RELEASE, "--timeout", "180s")
-    log = cluster.kubectl("logs", f"{fleet.DEPLOYMENT}-call").out
-    assert done.code == 0, done.err + log
+    testing = ("test", fleet.RELEASE, "--timeout", "180s", "--logs")
+    done = await asyncio.to_thread(cluster.helm, *testing)
+    assert done.code == 0, done.err + done.out
+    assert "agent joined" in done.out
     record("helm test", seen=f"passed after {time.monotonic() - began:.1f} s")
 
 
@@ -165,8 +166,15 @@ async def test_an_uninstall_leaves_nothing(cluster: Cluster, record: Record) -> 
         names = {f"{o['kind']}/{o['metadata']['name']}" for o in found}
         return sorted(names - OF_EVERY_NAMESPACE)
 
-    within = fleet.GONE_WITHIN_SECONDS
-    took = await until("nothing is left", lambda: remaining() == [], within_seconds=within)
+    def is_empty() -> bool:
+        left[:] = remaining()
+        return not left
+
+    left: list[str] = []
+    try:
+        took = await until("empty", is_empty, within_seconds=fleet.GONE_WITHIN_SECONDS)
+    except AssertionError as late:
+        raise AssertionError(f"there is still {left}") from late
     record("uninstall", seen=f"nothing is left after {took:.1f} s")
 
 
