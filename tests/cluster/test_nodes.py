@@ -98,6 +98,7 @@ async def test_a_lost_node_costs_its_own_calls_and_what_livekit_still_offers_to_
     pods, waits 3 s, and tells nobody. What that costs today is told here.
     """
     outside.named(outside.START_NODE)
+    await one_on_each_node(cluster)
     where = pods_by_node(cluster)
     node = nodes()[1]
     (gone,), (stays,) = where[node], where[nodes()[0]]
@@ -153,6 +154,25 @@ def nodes() -> list[str]:
 def node_is_ready(name: str) -> bool:
     node = json.loads(run("kubectl", "get", "node", name, "--output", "json").checked())
     return is_ready(node)
+
+
+async def one_on_each_node(cluster: Cluster) -> None:
+    """An evicted pod's successor comes where there is room."""
+    await until(
+        "nothing drains",
+        lambda: len(cluster.pods()) == PODS,
+        within_seconds=fleet.GONE_WITHIN_SECONDS,
+    )
+    where = await asyncio.to_thread(pods_by_node, cluster)
+    if len(where) == PODS:
+        return
+    ((node, (first, _)),) = where.items()
+    run("kubectl", "cordon", node).checked()
+    try:
+        await cluster.tell("delete", "pod", first)
+        await until_whole_without(cluster, first)
+    finally:
+        run("kubectl", "uncordon", node).checked()
 
 
 async def pods_of(cluster: Cluster) -> list[Object]:
