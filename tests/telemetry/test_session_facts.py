@@ -1,15 +1,17 @@
 """What is told of all the sessions of a call: what they use, and what fails them."""
 
+import asyncio
 from typing import Any, Never
 
 import pytest
-from livekit.agents import NOT_GIVEN, AgentSession, APIConnectOptions, NotGivenOr, stt
+from livekit.agents import NOT_GIVEN, Agent, AgentSession, APIConnectOptions, NotGivenOr, stt, tts
 from livekit.agents.metrics import AgentSessionUsage, LLMModelUsage, STTMetrics, STTModelUsage
 from livekit.agents.metrics.base import Metadata
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.voice.events import ErrorEvent, SessionUsageUpdatedEvent
 
-from worker.telemetry.facts import CallFact, ProviderError, Usage
+from tests.agents.loudspeaker import Loudspeaker, Voice
+from worker.telemetry.facts import CallFact, Fallback, ProviderError, Usage
 from worker.telemetry.session_facts import SessionFacts
 
 
@@ -124,3 +126,46 @@ async def test_an_error_of_any_session_is_counted(
         one.emit("error", ErrorEvent(error=error, source=ears))
     failed = ProviderError(kind="stt", provider="unknown", recoverable=False)
     assert told == [failed, failed]
+
+
+class Desk(Agent):
+    """One with a voice of its own, which it uses as soon as it has the call."""
+
+    def __init__(self, voice: tts.TTS[Any]) -> None:
+        super().__init__(instructions="", tts=voice)
+        self.has_spoken = asyncio.Event()
+
+    async def on_enter(self) -> None:
+        self.session.say("This is billing.").add_done_callback(lambda _: self.has_spoken.set())
+
+
+async def handed_to(desk: Desk, facts: SessionFacts) -> None:
+    """A call in which reception, silent, hands over to this desk."""
+    one, ears = AgentSession[None](vad=None, tts=Voice()), Loudspeaker()
+    one.output.audio = ears
+    ears.can_end.set()
+    facts.listen(one)
+    async with one:
+        await one.start(Agent(instructions=""))
+        one.update_agent(desk)
+        await asyncio.wait_for(desk.has_spoken.wait(), timeout=5)
+
+
+async def test_what_fails_the_own_voice_of_a_desk_is_counted(
+    facts: SessionFacts, told: list[CallFact]
+) -> None:
+    await handed_to(Desk(Voice(is_broken=True)), facts)
+    assert told == [ProviderError(kind="tts", provider="unknown", recoverable=False)]
+
+
+async def test_the_own_voice_of_a_desk_that_falls_back_is_counted(
+    facts: SessionFacts, told: list[CallFact]
+) -> None:
+    """The session's own chain alone was listened to."""
+    chain = tts.FallbackAdapter([Voice(is_broken=True), Voice()], max_retry_per_tts=0)
+    await handed_to(Desk(chain), facts)
+    failed = [fact for fact in told if not isinstance(fact, Usage)]
+    assert failed == [
+        ProviderError(kind="tts", provider="unknown", recoverable=True),
+        Fallback(kind="tts", provider="unknown"),
+    ]

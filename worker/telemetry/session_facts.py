@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from livekit.agents import (
+    Agent,
     AgentSession,
     ConversationItemAddedEvent,
     ErrorEvent,
@@ -60,9 +61,13 @@ class SessionFacts:
         if self._tells_history:
             session.on("conversation_item_added", self._item_added)
             session.on("function_tools_executed", self._tools_executed)
-        self._listen_to("stt", session.stt)
-        self._listen_to("llm", session.llm)
-        self._listen_to("tts", session.tts)
+        session.on("conversation_item_added", partial(self._agent_enters, session))
+        self._listen_to_parts(session)
+
+    def _listen_to_parts(self, owner: AgentSession[Any] | Agent) -> None:
+        self._listen_to("stt", owner.stt)
+        self._listen_to("llm", owner.llm)
+        self._listen_to("tts", owner.tts)
 
     def _listen_to(self, kind: ProviderKind, part: Any) -> None:
         """A provider or a chain of them, which sessions may share."""
@@ -104,6 +109,12 @@ class SessionFacts:
         if any(used.values()):
             who = {"provider": short(provider), "model": short(model)}
             self._tell(Usage.model_validate({"kind": kind, **who, **used}))
+
+    def _agent_enters(self, session: AgentSession[Any], event: ConversationItemAddedEvent) -> None:
+        """An agent may have providers of its own, as one of several desks its voice."""
+        with harmless():
+            if event.item.type == "agent_handoff":
+                self._listen_to_parts(session.current_agent)
 
     def _item_added(self, event: ConversationItemAddedEvent) -> None:
         with harmless():
