@@ -3,6 +3,7 @@ as it comes and each sentence when it is final, as with any agent.
 
 LiveKit's session would write this too, but drops what it has not sent when it closes (1.8.9,
 voice/room_io/room_io.py, `aclose`): the last sentence of whoever hangs up on their last word.
+Clients that know only the older transcription packets, which LiveKit has deprecated, read nothing.
 """
 
 import asyncio
