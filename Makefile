@@ -20,8 +20,8 @@ stop: $(READY) ## End what `make demo KEEP=1` left up
 test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest
 
-unit: $(READY) ## The tests that need no server and no Helm, in under a minute
-	@$(BIN)/pytest -m "not server and not helm and not cluster"
+unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
+	@$(BIN)/pytest -m "not server and not helm and not cluster and not slow"
 
 # Real calls through all that befalls a fleet, in the cluster that KUBECONFIG names:
 # tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.

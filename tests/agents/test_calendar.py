@@ -76,6 +76,7 @@ def at_once(step: Step, path: Path) -> list[str]:
     return got
 
 
+@pytest.mark.slow
 async def test_of_calls_in_six_processes_each_time_goes_to_exactly_one(tmp_path: Path) -> None:
     path = tmp_path / "calendar.sqlite3"
     got = await asyncio.to_thread(at_once, books_every_time, path)
@@ -84,6 +85,7 @@ async def test_of_calls_in_six_processes_each_time_goes_to_exactly_one(tmp_path:
     assert await SqliteCalendar(path).taken(TEN.date()) == frozenset(TIMES)
 
 
+@pytest.mark.slow
 async def test_of_six_moves_to_one_time_one_succeeds_and_the_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "calendar.sqlite3"
     (winner,) = await asyncio.to_thread(at_once, moves_to_ten, path)

@@ -23,6 +23,8 @@ from worker.lab import conversation, providers
 from worker.lab.behaviour import Behaviour, Behaviours, Fault
 from worker.lab.conversation import Conversation, Exchange, ToolCall
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = conversation.load("realtime")
 
 

@@ -21,6 +21,8 @@ from worker.agents.tools.agent import EXAMPLE, GREETING, WITHOUT_TOOLS, ParcelAg
 from worker.agents.tools.toolbox import FILLER, LONGEST_ANSWER_CHARACTERS, Toolbox
 from worker.lab import conversation
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = conversation.load("tools")
 TROUBLED = [sys.executable, str(Path(__file__).with_name("troubled_server.py"))]
 

@@ -127,6 +127,7 @@ def kubectl_help(verb: str) -> str:
     return told.stdout + everywhere.stdout
 
 
+@pytest.mark.slow
 def test_kubectl_takes_every_verb_and_flag() -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not on PATH")

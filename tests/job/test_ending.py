@@ -130,3 +130,26 @@ def test_a_slot_is_free_when_the_last_caller_has_hung_up_and_not_when_a_line_is_
     line = Line(has_session=has_session)
     line.room = SimpleNamespace(remote_participants=others)
     assert ending_of(line).somebody_left(gone_for(reason)) is is_over
+
+
+async def test_a_session_in_place_of_one_that_failed_lets_the_call_go_on() -> None:
+    """The failure was the call's cause for good: it had failed, and no drain could end it."""
+    line = Line()
+    end = ending_of(line)
+    end.session_closed(CloseEvent(reason=CloseReason.ERROR))
+    await end.politely(Cause.DRAINED)
+    assert line.done[-1] == "end: drained"
+    assert end.told("drained") is Cause.DRAINED
+    again = ending_of(line)
+    again.session_closed(CloseEvent(reason=CloseReason.ERROR))
+    again.session_starts()
+    assert again.told("user requested") is Cause.AGENT_LEFT
+
+
+async def test_a_call_that_its_caller_is_leaving_is_not_ended_by_the_pod() -> None:
+    line = Line()
+    end = ending_of(line)
+    end.session_closed(CloseEvent(reason=CloseReason.PARTICIPANT_DISCONNECTED))
+    await end.politely(Cause.DRAINED)
+    assert line.done == []
+    assert end.told("caller_left") is Cause.CALLER_LEFT

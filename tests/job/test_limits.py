@@ -1,54 +1,48 @@
-"""When nobody has said anything for too long."""
+"""When nobody has said anything for too long, in any session of a call."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from livekit.agents import AgentSession, AgentStateChangedEvent, UserStateChangedEvent
+from livekit import rtc
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    CloseEvent,
+    CloseReason,
+    UserStateChangedEvent,
+)
 
-from worker.job import limits
+from worker.job.limits import Silence
 
 SILENCE_SECONDS = 0.2
 
 
-class Session:
-    """The states of LiveKit's AgentSession, and who hears of their changes."""
-
-    def __init__(self) -> None:
-        self.user_state: Any = "listening"
-        self.agent_state: Any = "listening"
-        self.heard: dict[str, list[Callable[[Any], None]]] = {}
-
-    def on(self, event: str, handler: Callable[[Any], None]) -> None:
-        self.heard.setdefault(event, []).append(handler)
-
-    def off(self, event: str, handler: Callable[[Any], None]) -> None:
-        self.heard[event].remove(handler)
+class Session(rtc.EventEmitter[str]):
+    """What LiveKit's AgentSession tells of its state."""
 
     def user(self, state: Any) -> None:
-        change = UserStateChangedEvent(old_state=self.user_state, new_state=state)
-        self.user_state = state
-        for handler in self.heard["user_state_changed"]:
-            handler(change)
+        change = UserStateChangedEvent(old_state="listening", new_state=state)
+        self.emit("user_state_changed", change)
 
     def agent(self, state: Any) -> None:
-        change = AgentStateChangedEvent(old_state=self.agent_state, new_state=state)
-        self.agent_state = state
-        for handler in self.heard["agent_state_changed"]:
-            handler(change)
+        change = AgentStateChangedEvent(old_state="listening", new_state=state)
+        self.emit("agent_state_changed", change)
+
+    def close(self) -> None:
+        self.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
 
 
-def watched(session: Session) -> asyncio.Task[None]:
-    livekit: AgentSession[Any] = session  # type: ignore[assignment]
-    return asyncio.create_task(limits.silence(livekit, SILENCE_SECONDS))
+def watched(*sessions: Session) -> asyncio.Task[None]:
+    silence = Silence()
+    for session in sessions:
+        silence.listen(cast(AgentSession[Any], session))
+    return asyncio.create_task(silence.lasts(SILENCE_SECONDS))
 
 
 async def test_silence_is_over_when_nobody_has_spoken_for_so_long() -> None:
-    session = Session()
     async with asyncio.timeout(5):
-        await watched(session)
-    assert session.heard == {"user_state_changed": [], "agent_state_changed": []}
+        await watched(Session())
 
 
 @pytest.mark.parametrize("state", ["thinking", "speaking"])
@@ -81,3 +75,26 @@ async def test_a_caller_who_speaks_is_not_silent() -> None:
     await asyncio.sleep(SILENCE_SECONDS * 2)
     assert not watching.done()
     watching.cancel()
+
+
+async def test_a_call_is_not_silent_while_anybody_in_any_of_its_sessions_speaks() -> None:
+    """The first session alone was listened to: a meeting whose first guest was quiet was ended."""
+    first, second = Session(), Session()
+    watching = watched(first, second)
+    second.user("speaking")
+    first.user("listening")
+    await asyncio.sleep(SILENCE_SECONDS * 2)
+    assert not watching.done()
+    second.user("listening")
+    async with asyncio.timeout(5):
+        await watching
+
+
+async def test_who_leaves_in_the_middle_of_a_word_speaks_no_longer() -> None:
+    first, second = Session(), Session()
+    watching = watched(first, second)
+    second.user("speaking")
+    second.agent("thinking")
+    second.close()
+    async with asyncio.timeout(5):
+        await watching

@@ -16,6 +16,7 @@ def plugins_after(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_a_pod_imports_no_provider_that_its_agent_file_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -25,6 +26,7 @@ def test_a_pod_imports_no_provider_that_its_agent_file_does_not(
     assert loaded.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_an_agent_file_of_ours_has_its_plugins_before_a_call() -> None:
     """Where its entrypoint runs on a thread, as in LiveKit's console, it may import none."""
     loaded = plugins_after("import worker.job.preload_providers")

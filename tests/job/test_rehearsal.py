@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 # In a process of its own: modules are imported once.
 FORKED = """
 import os, sys, threading, time

@@ -17,6 +17,8 @@ from worker.lab.behaviour import Behaviour, Fault
 from worker.lab.openai_realtime_wire import SAMPLE_RATE
 from worker.lab.recognition import Recognizer
 
+pytestmark = pytest.mark.slow
+
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 

@@ -40,6 +40,7 @@ def hear(recognizer: Recognizer, pcm: bytes, *, piece_bytes: int = 1_600) -> str
     return recognizer.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_everything_that_a_side_says_is_heard_word_for_word(side: str) -> None:
     phrases, turns = SIDES[side]
@@ -48,6 +49,7 @@ def test_everything_that_a_side_says_is_heard_word_for_word(side: str) -> None:
         assert hear(recognizer, spoken(text)) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_sentences_of_no_script_are_not_heard(side: str) -> None:
     recognizer = Recognizer(SIDES[side][0])

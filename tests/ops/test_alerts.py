@@ -13,6 +13,7 @@ UNIT_TESTS = sorted((Path(__file__).parent / "promtool").glob("*.yaml"))
 ALERTS = rule_files.rules(rule_files.ALERTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda p: p.stem)
 def test_alerts_fire_and_are_silent_as_written(path: Path, tmp_path: Path) -> None:
     """promtool runs the file. Of an alert's words it compares the summary alone."""

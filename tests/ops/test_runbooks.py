@@ -89,6 +89,7 @@ def test_prometheus_takes_every_query(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_kubectl_knows_every_command_and_flag() -> None:
     """There is no cluster here: a command that is right gets as far as looking for one."""
     kubectl = shutil.which("kubectl")

@@ -12,6 +12,10 @@ from worker.lab import microphone, speech
 from worker.lab.address import Address
 from worker.lab.microphone import Microphone
 
+# Encoder, network and jitter buffer hold so much sound, and who hangs up takes it along. A thumb
+# takes longer, and recognisers wait longer still for the end of a sentence.
+LINE_SECONDS = 0.2
+
 
 @dataclass(slots=True)
 class Participant:
@@ -23,10 +27,13 @@ class Participant:
     _reading: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def say(self, text: str) -> None:
+        """Returns on the last word: as soon as its sound has had time to arrive."""
         pcm = await asyncio.to_thread(
             lambda: speech.synthesize(text, sample_rate=microphone.SAMPLE_RATE).pcm
         )
-        await self.microphone.say(pcm)
+        spoken = await self.microphone.say(pcm)
+        arrived_at = spoken.ended_at + LINE_SECONDS
+        await asyncio.sleep(max(0.0, arrived_at - asyncio.get_running_loop().time()))
 
     def read(self, reader: rtc.TextStreamReader, identity: str) -> None:
         task = asyncio.create_task(self._read(reader, identity), name="participant-reading")

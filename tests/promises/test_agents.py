@@ -2,21 +2,29 @@
 
 import asyncio
 import itertools
+from datetime import UTC, datetime, time
+from pathlib import Path
 
 import aiohttp
 import pytest
-from livekit import api
 
+from tests.promises import bystander
 from tests.promises.conftest import RunStack
-from tests.promises.test_pod import logged, worker_of
+from tests.promises.test_pod import causes, logged, worker_of
 from tests.promises.test_traces import counted
+from tests.waiting import wait_until
+from worker.agents.front_desk.sqlite_calendar import SqliteCalendar
 from worker.agents.triage.agent import VOICES
-from worker.lab import caller, conversation, otlp_receiver, timeline
+from worker.lab import caller, conversation, days, otlp_receiver, timeline
+from worker.lab.address import Address
 from worker.lab.caller import CallPlan
+from worker.lab.line import BACKGROUND_TRACK
 from worker.lab.stack import Stack
 from worker.lab.timeline import Event, EventKind
 
 pytestmark = pytest.mark.server
+
+TAKEN_TIME = str(Path(__file__).with_name("taken_time.toml"))
 
 
 def plan(up: Stack, script: str) -> CallPlan:
@@ -26,36 +34,38 @@ def plan(up: Stack, script: str) -> CallPlan:
     )
 
 
-async def tracks_of_the_agent(call: CallPlan) -> set[str]:
-    """The names of all tracks in the room but the caller's."""
-    async with api.LiveKitAPI(call.url, call.api_key, call.api_secret) as livekit:
-        asked = api.ListParticipantsRequest(room=call.room)
-        there = (await livekit.room.list_participants(asked)).participants
-    return {t.name for p in there for t in p.tracks if not p.identity.startswith("caller-")}
-
-
-async def test_an_appointment_is_made_and_cancelled_and_read_back_each_time(
-    run_stack: RunStack,
+async def test_a_taken_time_is_refused_and_another_is_read_back_and_booked(
+    run_stack: RunStack, tmp_path: Path
 ) -> None:
-    """Behind it an office is heard, on a track of its own, and is in nobody's way."""
-    office = {"WORKER_BACKGROUND_SOUND": "office"}
-    async with run_stack("front_desk", script="front_desk", **office) as up:
-        placed, has_answered = plan(up, "front_desk"), asyncio.Event()
+    """Behind it an office is heard, also where the agent is silent, and is in nobody's way."""
+    tuesday = days.next_day("tuesday", datetime.now(UTC).date())
+    ten, eleven = (datetime.combine(tuesday, time(hour)) for hour in (10, 11))
+    book = SqliteCalendar(tmp_path / "calendar.sqlite3")
+    theirs = await book.book("another call", eleven, "Bob Jones")
+    async with run_stack("front_desk", TAKEN_TIME, WORKER_BACKGROUND_SOUND="office") as up:
+        placed, has_answered = plan(up, TAKEN_TIME), asyncio.Event()
 
         def on_event(event: Event) -> None:
             if event.kind is EventKind.AGENT_SPEAKS:
                 has_answered.set()
 
         calling = asyncio.create_task(caller.place_call(placed, on_event=on_event))
+        # Whoever is there before the caller would be taken for the caller.
         await asyncio.wait_for(has_answered.wait(), timeout=60)
-        tracks = await tracks_of_the_agent(placed)
+        bystanders = Address(up.url, up.api_key, up.api_secret, "", placed.room, "bystander")
+        async with bystander.joined(bystanders) as ears:
+            await wait_until(
+                lambda: ears.hears_behind(BACKGROUND_TRACK, "roomio_audio"),
+                because="the office is heard while the agent is silent",
+            )
         done = await calling
-        log = worker_of(up).log.read_text()
+    log = worker_of(up).log.read_text()
     assert timeline.verdict(done) is None
-    tools = ["propose_appointment", "confirm_change", "propose_cancellation", "confirm_change"]
+    assert causes(up) == ["caller_left"]
+    tools = ["propose_appointment", "propose_appointment", "confirm_change"]
     assert [tool for turn in done.turns for tool in turn.tools] == tools
-    assert "background_audio" in tracks
-    assert len(tracks) == 2
+    assert await book.taken(tuesday) == {ten, eleven}
+    assert await book.find(theirs.reference) == theirs
     assert "Anna Smith" not in log
 
 

@@ -9,6 +9,7 @@ from livekit import api, rtc
 from tests.promises import participant
 from tests.promises.conftest import RunStack
 from tests.promises.participant import Participant
+from tests.promises.test_pod import logged
 from tests.waiting import wait_until
 from worker.lab import conversation
 from worker.lab.address import Address
@@ -33,20 +34,30 @@ async def test_what_two_callers_say_at_once_is_written_under_the_name_of_each(
         async with participant.joined(address(up, "bob")) as bob:
             async with participant.joined(address(up, "anna")) as anna:
                 await both_are_listened_to(up)
+                began_at = asyncio.get_running_loop().time()
                 await asyncio.gather(anna.say(GARDEN), bob.say(BOOKS))
-                await wait_until(
-                    lambda: set(bob.written) == {("anna", GARDEN), ("bob", BOOKS)},
-                    because="both lines are written, each once",
-                )
+                anna_seconds = asyncio.get_running_loop().time() - began_at
+                # She hangs up on her last word, before the silence that ends a sentence.
+            await wait_until(
+                lambda: set(bob.written) == {("anna", GARDEN), ("bob", BOOKS)},
+                because="both lines are written, each once",
+            )
             await bob.say(GARDEN)
             await wait_until(
                 lambda: bob.written[-1] == ("bob", GARDEN), because="bob is still listened to"
             )
             assert len(bob.written) == 3
             assert agents_tracks(bob) == []
+            bob_seconds = asyncio.get_running_loop().time() - began_at
         await wait_until(
             lambda: nobody_is_in(livekit, "meeting"), because="it leaves with the last of them"
         )
+        await wait_until(lambda: bool(logged(up, "call report")), because="the call is over")
+        (report,) = (record["report"] for record in logged(up, "call report"))
+    (heard,) = report["usage"]
+    assert (heard["kind"], heard["provider"]) == ("stt", "Deepgram")
+    # Deepgram is paid for each stream as long as it is open.
+    assert heard["audio_seconds"] > anna_seconds + bob_seconds
 
 
 def address(up: Stack, identity: str) -> Address:

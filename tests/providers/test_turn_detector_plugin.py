@@ -13,6 +13,8 @@ import pytest
 
 from worker.errors import ExitCode
 
+pytestmark = pytest.mark.slow
+
 PREDICT = """
 import json
 from worker.providers import turns

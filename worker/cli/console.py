@@ -162,13 +162,7 @@ def _tell(what: str, words: str) -> None:
 
 
 def _aloud(settings: Settings, hosted: AgentFile) -> int:
-    try:
-        import_module("sounddevice")
-    except OSError as error:
-        raise errors.ToolError(
-            f"LiveKit's console needs PortAudio, and it is not on this machine: {error}",
-            fix="apt-get install libportaudio2, or brew install portaudio",
-        ) from error
+    _require_a_sound_card()
     server = wiring.build(settings_module.for_development(settings), hosted).server
     sys.argv = ["python -m worker", "console"]
     # LiveKit announces that its Python console will move to another program.
@@ -176,3 +170,22 @@ def _aloud(settings: Settings, hosted: AgentFile) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         livekit_cli.run_app(server)
     return ExitCode.OK
+
+
+def _require_a_sound_card() -> None:
+    """:raises ToolError: where LiveKit's console would start, and end without a word."""
+    try:
+        sound = import_module("sounddevice")
+    except OSError as error:
+        raise errors.ToolError(
+            f"LiveKit's console needs PortAudio, and it is not on this machine: {error}",
+            fix="apt-get install libportaudio2, or brew install portaudio",
+        ) from error
+    for kind, name in (("input", "microphone"), ("output", "loudspeaker")):
+        try:
+            sound.query_devices(kind=kind)
+        except sound.PortAudioError as error:
+            raise errors.ToolError(
+                f"there is no {name} on this machine: {error}",
+                fix="plug one in, or type: leave out --voice and give --keys",
+            ) from error

@@ -26,12 +26,13 @@ LAST_WORD_SECONDS = 0.5
 
 
 class Ending:
-    """Belongs to the job's event loop. `cause` is None until the call is known to end."""
+    """Belongs to the job's event loop. `cause` is None until the pod ends the call."""
 
     def __init__(self, ctx: JobContext, farewell: str) -> None:
         self._ctx = ctx
         self._farewell = farewell
         self.cause: Cause | None = None
+        self._closed_for: Cause | None = None
         self._is_alone = False
 
     async def politely(self, cause: Cause) -> None:
@@ -40,7 +41,7 @@ class Ending:
         Whatever fails on the way is logged, and the job ends all the same: a TTS that hangs keeps
         no call alive.
         """
-        if self.cause is not None:
+        if self.cause is not None or self._closed_for is Cause.CALLER_LEFT:
             return
         self.cause = cause
         logger.warning("the pod ends the call", extra={"cause": cause.value})
@@ -64,18 +65,21 @@ class Ending:
         hung_up = participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS
         return self._is_alone and hung_up and session_of(self._ctx) is not None
 
+    def session_starts(self) -> None:
+        """One that takes the place of a session that failed; the call goes on."""
+        self._closed_for = None
+
     def session_closed(self, event: CloseEvent) -> None:
-        """A session that closes because its caller left, or because it failed, ends the call."""
+        """The last session has closed. Its caller left, or it failed: that ends the call."""
         causes = {
             CloseReason.PARTICIPANT_DISCONNECTED: Cause.CALLER_LEFT,
             CloseReason.ERROR: Cause.ERROR,
         }
-        self.cause = self.cause or causes.get(event.reason)
+        self._closed_for = self._closed_for or causes.get(event.reason)
 
     def told(self, reason: str) -> Cause:
         """The cause of a job that now shuts down for LiveKit's `reason`."""
-        if self.cause is None:
-            self.cause = self._cause_of(reason)
+        self.cause = self.cause or self._closed_for or self._cause_of(reason)
         return self.cause
 
     def _cause_of(self, reason: str) -> Cause:

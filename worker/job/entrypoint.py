@@ -15,7 +15,7 @@ from worker.settings import Settings
 async def answer(ctx: JobContext) -> None:
     """Run the agent file's entrypoint, watched for as long as the call lasts."""
     settings: Settings = ctx.proc.userdata[SETTINGS]
-    watch = Watch(ctx, settings.call, ctx.proc.userdata.get(POD_LINE))
+    watch = Watch(ctx, settings, ctx.proc.userdata.get(POD_LINE))
     watch.begin()
     await _hosted(ctx).entrypoint(ctx)
     watch.entrypoint_returned()

@@ -1,36 +1,61 @@
 """When a call has gone on for too long: its length, and how long nobody says anything."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
-from livekit.agents import AgentSession, AgentStateChangedEvent, UserStateChangedEvent
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    CloseEvent,
+    UserStateChangedEvent,
+)
 
 BUSY_AGENT_STATES = ("thinking", "speaking")
 
 
-async def silence(session: AgentSession[Any], seconds: float) -> None:
-    """Return when neither side has said anything for so long; a thinking agent is not silent."""
-    changed = asyncio.Event()
+class Silence:
+    """Whether anybody says anything in any session of a call; a thinking agent is not silent."""
 
-    def on_user(event: UserStateChangedEvent) -> None:
-        # LiveKit calls a caller who has been listening for a while "away".
-        if event.new_state != "away":
-            changed.set()
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._busy: set[tuple[AgentSession[Any], str]] = set()
 
-    def on_agent(_: AgentStateChangedEvent) -> None:
-        changed.set()
+    def listen(self, session: AgentSession[Any]) -> None:
+        """From before its start, for as long as it runs."""
+        self._changed.set()
+        session.on("user_state_changed", partial(self._user_changed, session))
+        session.on("agent_state_changed", partial(self._agent_changed, session))
+        session.on("close", partial(self._closed, session))
 
-    session.on("user_state_changed", on_user)
-    session.on("agent_state_changed", on_agent)
-    try:
+    async def lasts(self, seconds: float) -> None:
+        """Return when it has been silent for so long."""
         while True:
-            changed.clear()
-            is_busy = session.user_state == "speaking" or session.agent_state in BUSY_AGENT_STATES
+            self._changed.clear()
             try:
-                async with asyncio.timeout(None if is_busy else seconds):
-                    await changed.wait()
+                async with asyncio.timeout(None if self._busy else seconds):
+                    await self._changed.wait()
             except TimeoutError:
                 return
-    finally:
-        session.off("user_state_changed", on_user)
-        session.off("agent_state_changed", on_agent)
+
+    def _user_changed(self, session: AgentSession[Any], event: UserStateChangedEvent) -> None:
+        self._is(session, "user", is_busy=event.new_state == "speaking")
+        # LiveKit calls a caller who has been listening for a while "away".
+        if event.new_state != "away":
+            self._changed.set()
+
+    def _agent_changed(self, session: AgentSession[Any], event: AgentStateChangedEvent) -> None:
+        self._is(session, "agent", is_busy=event.new_state in BUSY_AGENT_STATES)
+        self._changed.set()
+
+    def _closed(self, session: AgentSession[Any], _: CloseEvent) -> None:
+        # Of these changes LiveKit tells nothing.
+        self._is(session, "user", is_busy=False)
+        self._is(session, "agent", is_busy=False)
+        self._changed.set()
+
+    def _is(self, session: AgentSession[Any], side: str, *, is_busy: bool) -> None:
+        if is_busy:
+            self._busy.add((session, side))
+        else:
+            self._busy.discard((session, side))

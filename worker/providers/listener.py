@@ -8,6 +8,9 @@ from livekit.agents import AgentSession, JobProcess
 from worker.providers import stt
 from worker.providers.session import settings_of, voice_activity_of
 
+# How long a recogniser has for what was said right before the end.
+LAST_WORDS_WITHIN_SECONDS = 4.0
+
 
 def build(process: JobProcess) -> AgentSession[None]:
     """A session for one speaker, whose turns nobody answers: the cheapest detection will do.
@@ -20,4 +23,5 @@ def build(process: JobProcess) -> AgentSession[None]:
         vad=voice_activity,
         turn_handling={"turn_detection": "vad"},
         user_away_timeout=None,
+        session_close_transcript_timeout=LAST_WORDS_WITHIN_SECONDS,
     )

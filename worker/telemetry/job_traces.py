@@ -9,7 +9,7 @@ processes do not run before Python 3.13.
 import logging
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from livekit.agents import get_job_context, telemetry
 from livekit.agents.telemetry import pii
@@ -26,7 +26,6 @@ from worker.telemetry.names import SpanAttribute
 from worker.telemetry.private import without_private
 from worker.telemetry.resources import resource
 from worker.telemetry.sampling import RecordAll, is_sampled
-from worker.telemetry.session_facts import SessionFacts
 from worker.telemetry.turn_facts import TurnFacts
 from worker.telemetry_groups import Telemetry
 
@@ -54,8 +53,7 @@ def set_up(settings: Telemetry, tell: Tell) -> None:
         exporter = ToThePod(tell, allow_pii=settings.allow_pii)
         sending = BatchSpanProcessor(exporter, QUEUE, SEND_EVERY_MILLISECONDS, LARGEST_BATCH)
         processors.append(sending)
-    watchers = (TurnFacts(tell), SessionFacts(tell, tells_history=settings.allow_pii))
-    processors.append(Watching(watchers, sending))
+    processors.append(Watching(TurnFacts(tell), sending))
     for processor in processors:
         provider.add_span_processor(processor)
     # Metadata that is not empty has LiveKit put room and job id on every span.
@@ -64,27 +62,19 @@ def set_up(settings: Telemetry, tell: Tell) -> None:
     guest_provider.welcome(processors, provider.placing)
 
 
-class Watcher(Protocol):
-    def started(self, span: Span) -> None: ...
-
-    def ended(self, span: ReadableSpan) -> None: ...
-
-
 class Watching(SpanProcessor):
-    """Shows every span to the watchers, and hurries what is left when the call's root span ends."""
+    """Shows every span to `turns`, and hurries what is left when the call's root span ends."""
 
-    def __init__(self, watchers: Sequence[Watcher], sending: SpanProcessor | None) -> None:
-        self._watchers, self._sending = watchers, sending
+    def __init__(self, turns: TurnFacts, sending: SpanProcessor | None) -> None:
+        self._turns, self._sending = turns, sending
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         with harmless():
-            for watcher in self._watchers:
-                watcher.started(span)
+            self._turns.started(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         with harmless():
-            for watcher in self._watchers:
-                watcher.ended(span)
+            self._turns.ended(span)
             if span.name == ROOT and self._sending is not None:
                 # To the pod beside us: milliseconds, whatever the collector does.
                 self._sending.force_flush()

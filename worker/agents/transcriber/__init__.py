@@ -1,3 +1,3 @@
 """The transcriber: an agent that only writes down. `agent.py` is the LiveKit agent file,
-`attendance.py` who is in the room and for how long.
+`scribe.py` who listens to one participant, `minutes.py` what the room reads of it.
 """

@@ -1,5 +1,5 @@
-"""Who writes down one participant: the room reads along on LiveKit's topic for transcriptions, each
-guess as it comes and each sentence when it is final, as with any agent.
+"""Who listens to one participant, from joining to leaving, whatever becomes of a session; what is
+heard goes into the minutes.
 """
 
 import asyncio
@@ -10,6 +10,9 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason, UserInputTranscribedEvent
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
+
+from worker.agents.transcriber import minutes
+from worker.agents.transcriber.minutes import Note
 
 # What the room reads where words are lost; the scribe has no other voice.
 DEAF = "I cannot hear {who} at the moment: what they say now is not written down."
@@ -33,15 +36,16 @@ class Scribe:
 
     async def write_until(self, left: asyncio.Future[None]) -> None:
         """Return when the participant has left and the last words are written, or the job ends."""
-        while not left.done() and self._room.isconnected():
-            reason = await self._listen(left)
-            if reason is not CloseReason.ERROR:
-                return
-            await self._tell_deaf()
-            await asyncio.wait({left}, timeout=self._pause_seconds)
-            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+        async with minutes.taken(self._room, self._participant) as note:
+            while not left.done() and self._room.isconnected():
+                reason = await self._listen(left, note)
+                if reason is not CloseReason.ERROR:
+                    return
+                await self._tell_deaf()
+                await asyncio.wait({left}, timeout=self._pause_seconds)
+                self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    async def _listen(self, left: asyncio.Future[None]) -> CloseReason:
+    async def _listen(self, left: asyncio.Future[None], note: Note) -> CloseReason:
         """One session, and why it closed."""
         session = self._build()
         loop = asyncio.get_running_loop()
@@ -50,6 +54,7 @@ class Scribe:
         closed, heard = loop.create_future(), loop.create_future()
         session.once("close", closed.set_result)
         session.once("user_input_transcribed", heard.set_result)
+        session.on("user_input_transcribed", note)
         await session.start(
             Agent(instructions=""),
             room=self._room,
@@ -59,6 +64,7 @@ class Scribe:
                 audio_input=AudioInputOptions(pre_connect_audio=False),
                 audio_output=False,
                 text_input=False,
+                text_output=False,
                 # Leaving is ours to handle: the last words are still on their way.
                 close_on_disconnect=False,
             ),
@@ -69,7 +75,7 @@ class Scribe:
             await self._tell_heard()
         await _first_of(left, closed)
         if not closed.done():
-            await _write_last_words(session)
+            # LiveKit sends the recogniser the silence that ends a sentence, and waits for it.
             await session.aclose()
         return closed.result().reason
 
@@ -96,9 +102,3 @@ class Scribe:
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _write_last_words(session: AgentSession[None]) -> None:
-    """A recogniser waits for the silence after a sentence, and who has left sends none."""
-    session.input.set_audio_enabled(False)
-    await session.commit_user_turn()

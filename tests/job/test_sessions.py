@@ -1,0 +1,53 @@
+"""Every session of a call is told as it starts; for the agent file nothing changes."""
+
+from typing import Any
+
+from livekit.agents import Agent, AgentSession
+
+from worker.job import sessions
+
+
+def text_session() -> AgentSession[None]:
+    return AgentSession(vad=None, turn_handling={"turn_detection": None})
+
+
+async def test_each_session_is_told_right_before_it_starts_and_again_when_it_starts_again() -> None:
+    told: list[tuple[AgentSession[Any], str]] = []
+    end = sessions.tell_starts(lambda session: told.append((session, session.agent_state)))
+    try:
+        first, second = text_session(), text_session()
+        for session in (first, second, first):
+            await session.start(Agent(instructions=""))
+            await session.aclose()
+    finally:
+        end()
+    assert told == [(first, "initializing"), (second, "initializing"), (first, "initializing")]
+
+
+async def test_what_the_agent_file_asks_of_start_reaches_livekit_and_so_does_its_answer() -> None:
+    end = sessions.tell_starts(lambda _: None)
+    try:
+        async with text_session() as session:
+            result = await session.start(Agent(instructions=""), capture_run=True)
+    finally:
+        end()
+    assert [event.type for event in result.events] == ["agent_handoff"]
+
+
+async def test_a_watcher_that_fails_does_not_fail_the_session() -> None:
+    def fail(_: AgentSession[Any]) -> None:
+        raise TypeError("no")
+
+    end = sessions.tell_starts(fail)
+    try:
+        async with text_session() as session:
+            await session.start(Agent(instructions=""))
+            assert session.agent_state == "listening"
+    finally:
+        end()
+
+
+async def test_after_the_call_livekits_method_is_its_own_again() -> None:
+    before = AgentSession.start
+    sessions.tell_starts(lambda _: None)()
+    assert AgentSession.start is before

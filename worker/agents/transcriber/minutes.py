@@ -1,0 +1,71 @@
+"""What the room reads along of one participant: on LiveKit's topic for transcriptions, each guess
+as it comes and each sentence when it is final, as with any agent.
+
+LiveKit's session would write this too, but drops what it has not sent when it closes (1.8.9,
+voice/room_io/room_io.py, `aclose`): the last sentence of whoever hangs up on their last word.
+Clients that know only the older transcription packets, which LiveKit has deprecated, read nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from livekit import rtc
+from livekit.agents import UserInputTranscribedEvent
+from livekit.agents.types import (
+    ATTRIBUTE_TRANSCRIPTION_FINAL,
+    ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID,
+    ATTRIBUTE_TRANSCRIPTION_TRACK_ID,
+    TOPIC_TRANSCRIPTION,
+)
+from livekit.agents.utils import shortuuid
+
+logger = logging.getLogger(__name__)
+
+Note = Callable[[UserInputTranscribedEvent], None]
+
+
+@asynccontextmanager
+async def taken(room: rtc.Room, participant: rtc.RemoteParticipant) -> AsyncIterator[Note]:
+    """Whatever is noted inside the block has been written when it is left, in the same order."""
+    noted: asyncio.Queue[UserInputTranscribedEvent | None] = asyncio.Queue()
+    writing = asyncio.create_task(
+        _write(noted, room, participant), name=f"minutes of {participant.sid}"
+    )
+    try:
+        yield noted.put_nowait
+    finally:
+        noted.put_nowait(None)
+        await writing
+
+
+async def _write(
+    noted: "asyncio.Queue[UserInputTranscribedEvent | None]",
+    room: rtc.Room,
+    participant: rtc.RemoteParticipant,
+) -> None:
+    segment = {ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: shortuuid("SG_")}
+    track: dict[str, str] = {}
+    while (line := await noted.get()) is not None:
+        # Who has left has no tracks, and their last line belongs to the one that they had.
+        track = _microphone(participant) or track
+        is_final = {ATTRIBUTE_TRANSCRIPTION_FINAL: str(line.is_final).lower()}
+        try:
+            writer = await room.local_participant.stream_text(
+                topic=TOPIC_TRANSCRIPTION,
+                attributes=segment | track | is_final,
+                sender_identity=participant.identity,
+            )
+            await writer.write(line.transcript)
+            await writer.aclose()
+        except rtc.StreamError as error:
+            logger.warning("a line could not be written to the room", extra={"error": str(error)})
+        if line.is_final:
+            segment = {ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: shortuuid("SG_")}
+
+
+def _microphone(participant: rtc.RemoteParticipant) -> dict[str, str]:
+    tracks = participant.track_publications.values()
+    mine = [t.sid for t in tracks if t.source == rtc.TrackSource.SOURCE_MICROPHONE]
+    return {ATTRIBUTE_TRANSCRIPTION_TRACK_ID: mine[0]} if mine else {}
