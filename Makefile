@@ -17,11 +17,13 @@ demo: $(READY) ## A real call on this machine, without keys (KEEP=1 leaves the s
 stop: $(READY) ## End what `make demo KEEP=1` left up
 	@$(BIN)/python -m worker demo --stop
 
+# Calls want the machine for themselves; what has none shares it.
 test: $(READY) ## Every test, against a real livekit-server
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not cluster"
+	@$(BIN)/pytest -m "server and not cluster"
 
 unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
-	@$(BIN)/pytest -m "not server and not helm and not cluster and not slow"
+	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not helm and not cluster and not slow"
 
 # Real calls through all that befalls a fleet, in the cluster that KUBECONFIG names:
 # tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.

@@ -65,6 +65,20 @@ async def test_it_is_built_once_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [livekit_binary.BUILT]
 
 
+async def test_two_who_want_it_at_once_build_it_once(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", FAKE_GO)
+    told: list[str] = []
+    wanting = (
+        livekit_binary.obtain(
+            cache=tmp_path / "cache", search_path=f"{tmp_path}/bin", progress=told.append
+        )
+        for _ in range(2)
+    )
+    assert len({*await asyncio.gather(*wanting)}) == 1
+    assert sum("about four minutes" in line for line in told) == 1
+    assert sum("somebody else builds" in line for line in told) == 1
+
+
 async def test_a_build_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "go", "#!/bin/sh\nexec /bin/sleep 60\n")
     cache = tmp_path / "cache"

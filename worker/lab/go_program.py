@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker import errors
+
+LOOK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,23 @@ async def build(
     progress_every_seconds: float = 5.0,
 ) -> Path:
     """Build in a folder of our own in `cache`, then rename: one that is cut short leaves nothing.
+    Whoever else builds into it at this moment is waited for.
 
     :raises ToolError: if Go does not build it.
     """
+    async with _alone(cache, progress):
+        if not is_program(cache / program.built):
+            await _build(program, go, cache, progress, progress_every_seconds)
+    return cache / program.built
+
+
+async def _build(
+    program: GoProgram,
+    go: str,
+    cache: Path,
+    progress: Callable[[str], None],
+    progress_every_seconds: float,
+) -> None:
     progress(f"building {program.name} {program.version} once with {go}: {program.build_time}")
     build, started_at = _Build(), time.monotonic()
     with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
@@ -96,7 +113,32 @@ async def build(
         made.replace(cache / program.built)
     took_seconds = round(time.monotonic() - started_at)
     progress(f"{program.name} {program.version} built in {took_seconds} s")
-    return cache / program.built
+
+
+@contextlib.asynccontextmanager
+async def _alone(cache: Path, progress: Callable[[str], None]) -> AsyncIterator[None]:
+    """The right to build into this cache; the system takes it back from whoever ends."""
+    folder = os.open(cache, os.O_RDONLY)
+    try:
+        is_told = False
+        while True:
+            if _is_locked(folder):
+                break
+            if not is_told:
+                progress(f"somebody else builds into {cache}: waiting")
+            is_told = True
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _is_locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_program(path: Path) -> bool:
