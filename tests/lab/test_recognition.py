@@ -50,6 +50,13 @@ def test_everything_that_a_side_says_is_heard_word_for_word(side: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_sentence_is_heard_alike_whatever_was_heard_before() -> None:
+    """It was not, in 36 of 60 times."""
+    recognizer = Recognizer(conversation.load("triage").agent_phrases)
+    assert {hear(recognizer, spoken("This is billing.")) for _ in range(30)} == {"This is billing."}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_sentences_of_no_script_are_not_heard(side: str) -> None:
     recognizer = Recognizer(SIDES[side][0])

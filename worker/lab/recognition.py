@@ -52,6 +52,7 @@ class Recognizer:
         self._sentences = [phrase.split() for phrase in dict.fromkeys(phrases) if phrase.strip()]
         self._resampler = audio.Resampler(sample_rate, SAMPLE_RATE)
         self._decoder = grammar.decoder(self._sentences)
+        self._channel = self._decoder.get_cmn(False)
         self._noise = np.random.default_rng(1).normal(0, DITHER_RMS, SAMPLE_RATE)
         self._loudness: list[NDArray[np.float64]] = []
         self._rest = b""
@@ -88,6 +89,9 @@ class Recognizer:
     def _decode(self, pcm: bytes) -> None:
         """At most a second, in whole frames."""
         if not self._is_listening:
+            # It would begin with what it has learned of the channel so far, and a short sentence be
+            # heard or not by what came before it.
+            self._decoder.set_cmn(self._channel)
             self._decoder.start_utt()
             self._is_listening = True
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
