@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ops import rule_files
+
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 # What ops/README.md has a person set first.
@@ -36,6 +38,16 @@ def sections(path: Path) -> dict[str, str]:
     """The text under each heading of the second level, in order."""
     parts = re.split(r"^## (.+)\n", path.read_text(), flags=re.M)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def of(alert: str) -> dict[str, str]:
+    """The sections of an alert's runbook, found as its annotation says."""
+    (where,) = {
+        rule["annotations"]["runbook_url"]
+        for rule in rule_files.rules(rule_files.ALERTS)
+        if rule["alert"] == alert
+    }
+    return sections(rule_files.ROOT / where)
 
 
 def filled(text: str, variables: dict[str, str]) -> str:

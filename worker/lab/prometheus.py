@@ -134,10 +134,13 @@ async def run(
 
 def _configuration(targets: Sequence[str], rules: Sequence[Path]) -> dict[str, Any]:
     every = f"{SCRAPE_EVERY_SECONDS}s"
+    # As the chart's PodMonitor labels a pod.
+    labelled = [
+        {"targets": [target], "labels": {"namespace": "lab", "fleet": "lab", "pod": f"pod-{n}"}}
+        for n, target in enumerate(targets, start=1)
+    ]
     return {
         "global": {"scrape_interval": every, "evaluation_interval": every},
         "rule_files": [str(path) for path in rules],
-        "scrape_configs": [
-            {"job_name": "voicefleet", "static_configs": [{"targets": list(targets)}]}
-        ],
+        "scrape_configs": [{"job_name": "voicefleet", "static_configs": labelled}],
     }
