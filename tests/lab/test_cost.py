@@ -28,7 +28,13 @@ def test_the_cpu_of_a_child_that_ended_is_counted_with_its_parents() -> None:
         parent.communicate()
 
 
-def test_the_table_shows_each_round_and_how_far_they_are_apart() -> None:
-    text = cost.table([Round(10.2, 10.0), Round(10.1, 10.0), Round(9.9, 10.0)])
-    assert "1.020" in text
-    assert "ratios of the rounds: min 0.990, median 1.010, max 1.020, n=3" in text
+def test_the_table_shows_each_round_and_what_a_difference_means() -> None:
+    rounds = [Round(10.2, 10.0, 10.4), Round(10.1, 10.0, 10.0), Round(9.9, 10.0, 9.8)]
+    text = cost.table(rounds)
+    assert "      1   10.200   10.000   10.400    1.000    1.040" in text
+    assert "with telemetry against without: 1.000 (1.000 to 1.010, n=3)" in text
+    assert "one without against another: 1.000 (0.980 to 1.040, n=3)" in text
+
+
+def test_a_bench_in_which_no_call_came_about_says_so() -> None:
+    assert cost.table([]) == "no round of calls was measured"

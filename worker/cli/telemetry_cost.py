@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from worker.cli.trace_report import endpoints_url
@@ -16,22 +18,24 @@ NOTHING = (("OTEL_SDK_DISABLED", "true"),)
 
 
 async def measure(agent: str, rounds: int, binary: Path | None) -> int:
-    """Two stacks, and a call on each in turn; who is first changes from round to round."""
+    """Three stacks, one of them with telemetry, and a call on each in turn; who is first changes
+    from round to round.
+    """
     server = await livekit_binary.obtain(binary=binary, progress=print)
-    folders = [stack.new_folder(), stack.new_folder()]
+    folders = [stack.new_folder() for _ in range(3)]
     async with AsyncExitStack() as running:
         collector = await running.enter_async_context(otlp_receiver.listening())
         everything = (("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url),)
-        seen, unseen = [
+        seen, *unseen = [
             await running.enter_async_context(
                 stack.run(Plan(agent, agent, folder, server, (), extra), lambda *_: None)
             )
-            for folder, extra in zip(folders, (everything, NOTHING), strict=True)
+            for folder, extra in zip(folders, (everything, NOTHING, NOTHING), strict=True)
         ]
         done: list[Round] = []
         for number in range(rounds):
             try:
-                done.append(await _round(seen, unseen, agent, is_first_seen=number % 2 == 0))
+                done.append(await _round(seen, unseen, agent, first=number))
             except CallError as error:
                 # A machine too busy for a call says nothing of what a call costs.
                 print(f"round {number + 1} is left out: {error.problem}", flush=True)
@@ -43,12 +47,13 @@ async def measure(agent: str, rounds: int, binary: Path | None) -> int:
     return ExitCode.OK
 
 
-async def _round(seen: Stack, unseen: Stack, agent: str, *, is_first_seen: bool) -> Round:
-    if is_first_seen:
-        told, untold = await _seen(seen, agent), await _unseen(unseen, agent)
-    else:
-        untold, told = await _unseen(unseen, agent), await _seen(seen, agent)
-    return Round(told, untold)
+async def _round(seen: Stack, unseen: Sequence[Stack], agent: str, *, first: int) -> Round:
+    calls = [partial(_seen, seen), *(partial(_unseen, up) for up in unseen)]
+    cpu_seconds = [0.0] * len(calls)
+    for number in range(len(calls)):
+        whose = (first + number) % len(calls)
+        cpu_seconds[whose] = await calls[whose](agent)
+    return Round(*cpu_seconds)
 
 
 async def _seen(up: Stack, agent: str) -> float:

@@ -1,11 +1,12 @@
 """What telemetry costs a call: the CPU of a worker's whole process tree over calls with it and over
-calls without, one after the other, so that whatever else the machine does falls on both.
+calls without, one after the other, so that whatever else the machine does falls on both. A second
+worker without shows what a difference means: as much as two that are alike differ by is noise.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from statistics import median
 
 import aiohttp
@@ -24,14 +25,20 @@ AFTER_CALL_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The CPU seconds of two calls that followed one another."""
+    """The CPU seconds of three calls that followed one another."""
 
     with_telemetry: float
     without: float
+    also_without: float
 
     @property
     def ratio(self) -> float:
-        return self.with_telemetry / self.without
+        """Against the mean of those without."""
+        return self.with_telemetry * 2 / (self.without + self.also_without)
+
+    @property
+    def ratio_of_alike(self) -> float:
+        return self.also_without / self.without
 
 
 def tree_cpu_seconds(pid: int) -> float:
@@ -69,16 +76,25 @@ def table(rounds: Sequence[Round]) -> str:
     """Each round, and what they say together."""
     if not rounds:
         return "no round of calls was measured"
-    lines = [f"{'round':>5} {'with':>8} {'without':>8} {'ratio':>7}  (CPU seconds a call)"]
+    columns = ("with", "without", "without", "ratio", "of alike")
+    head = " ".join(f"{name:>8}" for name in columns)
+    lines = [f"{'round':>7} {head}  (CPU seconds a call)"]
     for number, one in enumerate(rounds, 1):
-        lines.append(f"{number:>5} {one.with_telemetry:8.2f} {one.without:8.2f} {one.ratio:7.3f}")
-    ratios = [one.ratio for one in rounds]
-    told = median(one.with_telemetry for one in rounds)
-    untold = median(one.without for one in rounds)
-    lines.append(f"  median {told:6.2f} {untold:8.2f} {told / untold:7.3f}")
-    spread = f"min {min(ratios):.3f}, median {median(ratios):.3f}, max {max(ratios):.3f}"
-    lines.append(f"ratios of the rounds: {spread}, n={len(rounds)}")
+        lines.append(f"{number:>7} {_row(*astuple(one), one.ratio, one.ratio_of_alike)}")
+    middles = (median(column) for column in zip(*map(astuple, rounds), strict=True))
+    lines.append(f"{'median':>7} {_row(*middles)}")
+    lines.append(_spread("with telemetry against without", [one.ratio for one in rounds]))
+    lines.append(_spread("one without against another", [one.ratio_of_alike for one in rounds]))
     return "\n".join(lines)
+
+
+def _row(*values: float) -> str:
+    return " ".join(f"{value:8.3f}" for value in values)
+
+
+def _spread(what: str, ratios: Sequence[float]) -> str:
+    middle = f"{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}, n={len(ratios)})"
+    return f"{what}: {middle}"
 
 
 async def _at_rest(pid: int) -> None:

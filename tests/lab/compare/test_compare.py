@@ -45,7 +45,8 @@ def test_a_drill_is_held_with_both_workers_and_leaves_nothing(
     assert done.returncode == ExitCode.OK, done.stdout + done.stderr
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `idle-memory`")]
     assert "failed" not in row
-    assert row.count(" MiB; 2 warm processes |") >= 1
+    assert row.count("; 2 warm processes |") >= 1
+    assert " MiB; a warm process's own " in row
     assert left_over(folder) == []
     assert not list(folder.glob("compare-*"))
 

@@ -21,7 +21,11 @@ INTO_THE_CALLS_SECONDS = 5.0
 async def idle_memory(world: World, subject: Subject) -> Outcome:
     weight = weigh(await world.shared(subject))
     return Outcome(
-        figures=(Figure("", (weight.total,), "MiB"),), seen=f"{len(weight.jobs)} warm processes"
+        figures=(
+            Figure("", (weight.total,), "MiB"),
+            Figure("a warm process's own", weight.own, "MiB"),
+        ),
+        seen=f"{len(weight.jobs)} warm processes",
     )
 
 
