@@ -1,53 +1,87 @@
 """How a call ends: farewell, hang up, end, whatever fails on the way; and the cause told."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 
 import pytest
 from livekit import rtc
-from livekit.agents import CloseEvent, CloseReason
+from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 
+from tests.agents.loudspeaker import Loudspeaker
 from worker.job import ending
 from worker.job.ending import Ending
 from worker.telemetry.events import Cause
 
 
-class Line:
-    """The parts of LiveKit's JobContext and AgentSession that an ending uses, in their order."""
+def somebody(kind: rtc.ParticipantKind.ValueType, **attributes: str) -> SimpleNamespace:
+    return SimpleNamespace(kind=kind, attributes=attributes)
 
-    def __init__(self, *, has_session: bool = True, is_dumb: bool = False) -> None:
+
+CALLER = somebody(rtc.ParticipantKind.PARTICIPANT_KIND_SIP)
+AGENT = somebody(rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
+AVATAR = somebody(
+    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, **{ATTRIBUTE_PUBLISH_ON_BEHALF: "agent"}
+)
+
+
+class Line:
+    """The parts of LiveKit's JobContext that an ending uses, and what it did, in this order; the
+    session is LiveKit's where one is given.
+    """
+
+    def __init__(
+        self, *others: object, session: "AgentSession[None] | Voice | None" = None
+    ) -> None:
         self.done: list[str] = []
-        self.room: object = None
-        self._has_session = has_session
-        self._is_dumb = is_dumb
+        self.room: object = SimpleNamespace(remote_participants=dict(enumerate(others)))
+        self.is_livekit_away = False
+        self._session = session or Voice(self.done)
 
     @property
-    def primary_session(self) -> "Line":
-        if not self._has_session:
-            raise RuntimeError("no session")
-        return self
-
-    async def interrupt(self, *, force: bool) -> None:
-        self.done.append("interrupt")
-
-    async def say(self, text: str, *, allow_interruptions: bool) -> None:
-        if self._is_dumb:
-            await asyncio.Event().wait()
-        self.done.append(f"say {text}")
+    def primary_session(self) -> "AgentSession[None] | Voice":
+        return self._session
 
     async def delete_room(self) -> None:
+        if self.is_livekit_away:
+            await asyncio.Event().wait()
         self.done.append("hang up")
 
     def shutdown(self, reason: str) -> None:
         self.done.append(f"end: {reason}")
 
 
-def ending_of(line: Line) -> Ending:
-    return Ending(line, "Goodbye.")  # type: ignore[arg-type]
+class Voice:
+    """The parts of LiveKit's AgentSession that an ending uses, where it can speak."""
+
+    output = SimpleNamespace(audio=object(), transcription=None)
+
+    def __init__(self, done: list[str]) -> None:
+        self._done = done
+        self.hangs = False
+
+    async def interrupt(self, *, force: bool) -> None:
+        self._done.append("interrupt")
+
+    async def say(self, text: str, *, allow_interruptions: bool) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        self._done.append(f"say {text}")
+
+
+class NoSession(Line):
+    @property
+    def primary_session(self) -> "AgentSession[None] | Voice":
+        raise RuntimeError("no session")
+
+
+def ending_of(line: Line, farewell: str = "Goodbye.") -> Ending:
+    return Ending(line, farewell)  # type: ignore[arg-type]
 
 
 async def test_the_caller_hears_a_farewell_before_the_line_goes_down() -> None:
-    line = Line()
+    line = Line(CALLER)
     await ending_of(line).politely(Cause.TOO_LONG)
     assert line.done == ["interrupt", "say Goodbye.", "hang up", "end: too_long"]
 
@@ -61,14 +95,61 @@ async def test_a_call_is_ended_once_for_the_first_cause() -> None:
 
 
 async def test_a_call_without_a_session_is_ended_without_words() -> None:
-    line = Line(has_session=False)
+    line = NoSession(CALLER)
     await ending_of(line).politely(Cause.DRAINED)
     assert line.done == ["hang up", "end: drained"]
 
 
+async def test_an_agent_leaves_a_room_that_it_shares_with_another_and_does_not_close_it() -> None:
+    """The drain of a pod of transcribers ended the calls of the front desk."""
+    line = Line(CALLER, AGENT)
+    await ending_of(line).politely(Cause.DRAINED)
+    assert line.done == ["interrupt", "say Goodbye.", "end: drained"]
+
+
+async def test_an_agent_without_a_farewell_leaves_a_shared_room_all_the_same() -> None:
+    shared, own = Line(CALLER, AGENT), Line(CALLER)
+    for line in (shared, own):
+        await ending_of(line, farewell="").politely(Cause.SILENT)
+    assert (shared.done, own.done) == (["end: silent"], ["hang up", "end: silent"])
+
+
+async def test_an_avatar_is_nobody_to_leave_a_caller_with() -> None:
+    line = Line(CALLER, AVATAR)
+    await ending_of(line).politely(Cause.DRAINED)
+    assert line.done[-2:] == ["hang up", "end: drained"]
+
+
+@pytest.mark.parametrize("has_output", [False, True])
+async def test_an_agent_without_a_voice_ends_its_call_without_words(
+    has_output: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What LiveKit refused to say left the caller behind in the room, alone."""
+    async with AgentSession[None](vad=None, turn_handling={"turn_detection": None}) as session:
+        session.output.audio = Loudspeaker() if has_output else None
+        await session.start(Agent(instructions=""))
+        line = Line(CALLER, session=session)
+        async with asyncio.timeout(5):
+            await ending_of(line).politely(Cause.DRAINED)
+        assert line.done == ["hang up", "end: drained"]
+        assert session.history.messages() == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 async def test_a_voice_that_hangs_keeps_no_call_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "FAREWELL_WITHIN_SECONDS", 0.05)
-    line = Line(is_dumb=True)
+    monkeypatch.setattr(ending, "FAREWELL_WITHIN_SECONDS", ending.HANG_UP_WITHIN_SECONDS + 0.05)
+    voice = Voice([])
+    voice.hangs = True
+    line = Line(CALLER, session=voice)
+    async with asyncio.timeout(5):
+        await ending_of(line).politely(Cause.TOO_LONG)
+    assert line.done == ["hang up", "end: too_long"]
+
+
+async def test_a_server_that_is_away_keeps_no_call_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "HANG_UP_WITHIN_SECONDS", 0.05)
+    line = Line(CALLER)
+    line.is_livekit_away = True
     await ending_of(line).politely(Cause.TOO_LONG)
     assert line.done[-1] == "end: too_long"
 
@@ -127,7 +208,7 @@ def test_a_slot_is_free_when_the_last_caller_has_hung_up_and_not_when_a_line_is_
     has_session: bool,
     is_over: bool,
 ) -> None:
-    line = Line(has_session=has_session)
+    line = Line() if has_session else NoSession()
     line.room = SimpleNamespace(remote_participants=others)
     assert ending_of(line).somebody_left(gone_for(reason)) is is_over
 

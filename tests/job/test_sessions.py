@@ -1,8 +1,12 @@
-"""Every session of a call is told as it starts; for the agent file nothing changes."""
+"""Every session of a call is told as it starts, and closed at its end; for the agent file nothing
+else changes.
+"""
 
+import asyncio
 from typing import Any
 
-from livekit.agents import Agent, AgentSession
+import pytest
+from livekit.agents import Agent, AgentSession, CloseEvent
 
 from worker.job import sessions
 
@@ -51,3 +55,32 @@ async def test_after_the_call_livekits_method_is_its_own_again() -> None:
     before = AgentSession.start
     sessions.tell_starts(lambda _: None)()
     assert AgentSession.start is before
+
+
+class Lingering(Agent):
+    """Its work after the end never ends."""
+
+    async def on_exit(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Broken(AgentSession[None]):
+    async def aclose(self) -> None:
+        await super().aclose()
+        raise ValueError("the provider's last error")
+
+
+async def test_a_session_that_cannot_close_holds_up_neither_the_others_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "CLOSE_WITHIN_SECONDS", 0.3)
+    closed: list[CloseEvent] = []
+    broken = Broken(vad=None, turn_handling={"turn_detection": None})
+    hanging, well = text_session(), text_session()
+    await broken.start(Agent(instructions=""))
+    await hanging.start(Lingering(instructions=""))
+    await well.start(Agent(instructions=""))
+    well.on("close", closed.append)
+    async with asyncio.timeout(5):
+        await sessions.close([broken, hanging, well])
+    assert len(closed) == 1

@@ -42,7 +42,8 @@ class Call:
 class Room(rtc.EventEmitter[str]):
     def __init__(self) -> None:
         super().__init__()
-        self.remote_participants: dict[str, Any] = {"anna": SimpleNamespace()}
+        anna = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, attributes={})
+        self.remote_participants: dict[str, Any] = {"anna": anna}
 
 
 @asynccontextmanager

@@ -1,10 +1,14 @@
 """How the pod ends a call that it must end: with words to the caller, and a cause in its log."""
 
+import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from livekit import api, rtc
 
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import ASSISTANT, causes, exit_code_of, greeting_only, plan, worker_of
@@ -56,21 +60,48 @@ async def test_a_call_in_which_nobody_speaks_is_ended_with_words_to_the_caller(
 async def test_a_call_still_on_at_the_drains_deadline_is_ended_with_words_to_the_caller(
     run_stack: RunStack,
 ) -> None:
-    """A stock worker closes its calls at the deadline without a word."""
+    """A stock worker closes its calls at the deadline without a word. Where another agent is in the
+    room, the room is left to it.
+    """
     limit = {"WORKER_DRAIN_TIMEOUT_SECONDS": "5", "WORKER_CALL_FAREWELL": FAREWELL}
     async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
-        worker = worker_of(up)
+        worker, is_talking = worker_of(up), asyncio.Event()
 
         def on_event(event: Event) -> None:
-            if event.kind is EventKind.CALLER_SPEAKS:
+            if event.kind is EventKind.CALLER_SPEAKS and not is_talking.is_set():
+                is_talking.set()
                 os.kill(worker.pid, signal.SIGTERM)
 
         plan_of_call = replace(plan(up), conversation=LONG_ANSWER)
-        done = await caller.place_call(plan_of_call, on_event=on_event)
-        assert await exit_code_of(worker) == ExitCode.OK
+        calling = asyncio.create_task(caller.place_call(plan_of_call, on_event=on_event))
+        await is_talking.wait()
+        async with another_agent_in(up, plan_of_call.room) as left:
+            done = await calling
+            assert await exit_code_of(worker) == ExitCode.OK
         assert causes(up) == ["drained"]
     assert done.was_ended_by_agent
     assert done.turns[1].agent_said.endswith(FAREWELL)
+    agent = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+    assert left[0] == (agent, rtc.DisconnectReason.CLIENT_INITIATED)
+
+
+@asynccontextmanager
+async def another_agent_in(up: Stack, name: str) -> AsyncIterator[list[tuple[int, int | None]]]:
+    """Somebody else's agent, and who left the room before it: their kind, and for what reason."""
+    grants = api.VideoGrants(room_join=True, room=name)
+    token = api.AccessToken(up.api_key, up.api_secret).with_identity("another").with_kind("agent")
+    room = rtc.Room()
+    left: list[tuple[int, int | None]] = []
+
+    def on_left(who: rtc.RemoteParticipant) -> None:
+        left.append((who.kind, who.disconnect_reason))
+
+    room.on("participant_disconnected", on_left)
+    await room.connect(up.url, token.with_grants(grants).to_jwt())
+    try:
+        yield left
+    finally:
+        await room.disconnect()
 
 
 async def test_a_caller_who_leaves_frees_the_slot_at_once(run_stack: RunStack) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
 from worker.setting_groups import FAREWELL_WITHIN_SECONDS
@@ -24,6 +25,10 @@ ENTRYPOINT_RAISED = "job crashed"
 # sent it; a room that goes at once takes it along.
 LAST_WORD_SECONDS = 0.5
 
+# Of the farewell's time, what is kept for the room: a voice that hangs is no reason to leave the
+# caller in it.
+HANG_UP_WITHIN_SECONDS = 2.0
+
 
 class Ending:
     """Belongs to the job's event loop. `cause` is None until the pod ends the call."""
@@ -36,7 +41,7 @@ class Ending:
         self._is_alone = False
 
     async def politely(self, cause: Cause) -> None:
-        """Say farewell if there is a session to say it, delete the room and end the job; once.
+        """Say farewell if there is a session that can, hang up and end the job; once.
 
         Whatever fails on the way is logged, and the job ends all the same: a TTS that hangs keeps
         no call alive.
@@ -45,17 +50,35 @@ class Ending:
             return
         self.cause = cause
         logger.warning("the pod ends the call", extra={"cause": cause.value})
+        await self._say_farewell()
+        await self._hang_up()
+        self._ctx.shutdown(cause.value)
+
+    async def _say_farewell(self) -> None:
+        session = session_of(self._ctx)
+        if not self._farewell or session is None or not _reaches_somebody(session):
+            return
         try:
-            async with asyncio.timeout(FAREWELL_WITHIN_SECONDS):
-                session = session_of(self._ctx)
-                if self._farewell and session is not None:
-                    await session.interrupt(force=True)
-                    await session.say(self._farewell, allow_interruptions=False)
-                    await asyncio.sleep(LAST_WORD_SECONDS)
+            async with asyncio.timeout(FAREWELL_WITHIN_SECONDS - HANG_UP_WITHIN_SECONDS):
+                await session.interrupt(force=True)
+                await session.say(self._farewell, allow_interruptions=False)
+                await asyncio.sleep(LAST_WORD_SECONDS)
+        except RuntimeError as error:
+            # LiveKit's, of a session that has closed or has no voice.
+            logger.info("no farewell was said", extra={"reason": str(error)})
+        except Exception:
+            logger.exception("the farewell was not said to its end")
+
+    async def _hang_up(self) -> None:
+        """Delete the room, unless other agents are in it: their call goes on without this one."""
+        try:
+            if has_other_agents(self._ctx.room):
+                logger.info("the room is left to its other agents")
+                return
+            async with asyncio.timeout(HANG_UP_WITHIN_SECONDS):
                 await self._ctx.delete_room()
         except Exception:
-            logger.exception("the call could not be ended politely")
-        self._ctx.shutdown(cause.value)
+            logger.exception("the room could not be deleted")
 
     def somebody_left(self, participant: rtc.RemoteParticipant) -> bool:
         """A participant has left the room. True if that was the last one, and hung up: LiveKit then
@@ -93,3 +116,20 @@ def session_of(ctx: JobContext) -> AgentSession[Any] | None:
     with contextlib.suppress(RuntimeError):
         return ctx.primary_session
     return None
+
+
+def has_other_agents(room: rtc.Room) -> bool:
+    """Whether an agent beside this one is in the room. An avatar is none: it is there on behalf of
+    one, and leaves nobody to talk with when that one has left. LiveKit tells of an agent that
+    publishes nothing up to 3 s after it has joined.
+    """
+    return any(
+        who.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        and ATTRIBUTE_PUBLISH_ON_BEHALF not in who.attributes
+        for who in room.remote_participants.values()
+    )
+
+
+def _reaches_somebody(session: AgentSession[Any]) -> bool:
+    """Not a session that only listens: what it says would count as said, and nobody hears it."""
+    return session.output.audio is not None or session.output.transcription is not None

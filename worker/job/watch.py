@@ -57,6 +57,10 @@ class Watch:
         """The agent file's own code has nothing more to do but what its session does."""
         self._entrypoint_returned.set()
 
+    async def close_sessions(self) -> None:
+        """Close what LiveKit has left open of them, before the room goes and the end is told."""
+        await sessions.close(self._open)
+
     def _session_starts(self, session: AgentSession[Any]) -> None:
         self._open.add(session)
         self._ending.session_starts()

@@ -76,7 +76,7 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
         agent_name=settings.agent.name or hosted.agent_name,
         type=hosted.server_type,
         on_request=admission.answer,
-        on_session_end=entrypoint.end if hosted.on_session_end is not None else None,
+        on_session_end=entrypoint.end,
     )
 
     # What LiveKit tells of itself.
