@@ -15,14 +15,19 @@ from worker.job.ending import Ending
 from worker.telemetry.events import Cause
 
 
-def somebody(kind: rtc.ParticipantKind.ValueType, **attributes: str) -> SimpleNamespace:
-    return SimpleNamespace(kind=kind, attributes=attributes)
+def somebody(*tracks: rtc.TrackKind.ValueType, **attributes: str) -> SimpleNamespace:
+    published = {n: SimpleNamespace(kind=kind) for n, kind in enumerate(tracks)}
+    return SimpleNamespace(track_publications=published, attributes=attributes)
 
 
-CALLER = somebody(rtc.ParticipantKind.PARTICIPANT_KIND_SIP)
-AGENT = somebody(rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
+CALLER = somebody(rtc.TrackKind.KIND_AUDIO)
+AGENT = somebody(rtc.TrackKind.KIND_AUDIO)
+SCRIBE = somebody()
+CAMERA = somebody(rtc.TrackKind.KIND_VIDEO)
 AVATAR = somebody(
-    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, **{ATTRIBUTE_PUBLISH_ON_BEHALF: "agent"}
+    rtc.TrackKind.KIND_VIDEO,
+    rtc.TrackKind.KIND_AUDIO,
+    **{ATTRIBUTE_PUBLISH_ON_BEHALF: "agent"},
 )
 
 
@@ -114,8 +119,17 @@ async def test_an_agent_without_a_farewell_leaves_a_shared_room_all_the_same() -
     assert (shared.done, own.done) == (["end: silent"], ["hang up", "end: silent"])
 
 
-async def test_an_avatar_is_nobody_to_leave_a_caller_with() -> None:
-    line = Line(CALLER, AVATAR)
+async def test_people_who_talk_with_each_other_are_left_to_it() -> None:
+    """A transcriber's drain ended their meeting, and a front desk's a call it had handed on."""
+    line = Line(CALLER, CALLER)
+    await ending_of(line).politely(Cause.DRAINED)
+    assert line.done[-1:] == ["end: drained"]
+    assert "hang up" not in line.done
+
+
+@pytest.mark.parametrize("other", [AVATAR, SCRIBE, CAMERA])
+async def test_a_caller_is_left_with_nobody_who_does_not_speak(other: object) -> None:
+    line = Line(CALLER, other)
     await ending_of(line).politely(Cause.DRAINED)
     assert line.done[-2:] == ["hang up", "end: drained"]
 

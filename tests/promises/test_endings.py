@@ -87,7 +87,9 @@ async def test_a_call_still_on_at_the_drains_deadline_is_ended_with_words_to_the
 
 @asynccontextmanager
 async def another_agent_in(up: Stack, name: str) -> AsyncIterator[list[tuple[int, int | None]]]:
-    """Somebody else's agent, and who left the room before it: their kind, and for what reason."""
+    """Somebody else's agent, with a voice, and who left the room before it: their kind, and for
+    what reason.
+    """
     grants = api.VideoGrants(room_join=True, room=name)
     token = api.AccessToken(up.api_key, up.api_secret).with_identity("another").with_kind("agent")
     room = rtc.Room()
@@ -98,10 +100,14 @@ async def another_agent_in(up: Stack, name: str) -> AsyncIterator[list[tuple[int
 
     room.on("participant_disconnected", on_left)
     await room.connect(up.url, token.with_grants(grants).to_jwt())
+    voice = rtc.AudioSource(sample_rate=24_000, num_channels=1)
+    track = rtc.LocalAudioTrack.create_audio_track("voice", voice)
+    await room.local_participant.publish_track(track)
     try:
         yield left
     finally:
         await room.disconnect()
+        await voice.aclose()
 
 
 async def test_a_caller_who_leaves_frees_the_slot_at_once(run_stack: RunStack) -> None:

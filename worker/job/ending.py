@@ -70,10 +70,10 @@ class Ending:
             logger.exception("the farewell was not said to its end")
 
     async def _hang_up(self) -> None:
-        """Delete the room, unless other agents are in it: their call goes on without this one."""
+        """Delete the room, unless others go on talking in it."""
         try:
-            if has_other_agents(self._ctx.room):
-                logger.info("the room is left to its other agents")
+            if talk_with_each_other(self._ctx.room):
+                logger.info("the room is left to those who talk in it")
                 return
             async with asyncio.timeout(HANG_UP_WITHIN_SECONDS):
                 await self._ctx.delete_room()
@@ -118,16 +118,18 @@ def session_of(ctx: JobContext) -> AgentSession[Any] | None:
     return None
 
 
-def has_other_agents(room: rtc.Room) -> bool:
-    """Whether an agent beside this one is in the room. An avatar is none: it is there on behalf of
-    one, and leaves nobody to talk with when that one has left. LiveKit tells of an agent that
-    publishes nothing up to 3 s after it has joined.
+def talk_with_each_other(room: rtc.Room) -> bool:
+    """Whether two others are in the room who can be heard: callers, colleagues, agents. A caller
+    with a scribe, who is only ears, is alone; so is one with an avatar, which speaks on behalf of
+    an agent. LiveKit tells of a new participant up to 3 s after it has joined.
     """
-    return any(
-        who.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        and ATTRIBUTE_PUBLISH_ON_BEHALF not in who.attributes
+    heard = [
+        who
         for who in room.remote_participants.values()
-    )
+        if ATTRIBUTE_PUBLISH_ON_BEHALF not in who.attributes
+        and any(t.kind == rtc.TrackKind.KIND_AUDIO for t in who.track_publications.values())
+    ]
+    return len(heard) >= 2
 
 
 def _reaches_somebody(session: AgentSession[Any]) -> bool:
