@@ -7,7 +7,6 @@ file, under the same labels, so that the rest of the configuration is as shipped
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +17,7 @@ import yaml
 from deploy.generate import golden
 from tests.cluster import fleet
 from tests.cluster.kubernetes import CHART, Cluster, Object
-from worker import settings
-from worker.lab import processes, prometheus
+from worker.lab import prometheus
 from worker.lab.prometheus import Prometheus
 
 OPS = golden.ROOT / "ops" / "autoscaling"
@@ -32,34 +30,15 @@ async def running(
     cluster: Cluster, host: str, folder: Path, values: dict[str, Any]
 ) -> AsyncIterator[Prometheus]:
     """Prometheus for the release of these values, for as long as the block lasts."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        address = f"{host}:{probe.getsockname()[1]}"
     (folder / "rules.yml").write_text(json.dumps({"groups": _groups(cluster, values)}))
-    (folder / "prometheus.yml").write_text(json.dumps(_configuration()))
     discovering = asyncio.create_task(_discover(cluster, folder / DISCOVERED), name="discover pods")
-    program = processes.start(
-        "prometheus",
-        [
-            str(prometheus.find()),
-            "--config.file=prometheus.yml",
-            "--storage.tsdb.path=data",
-            f"--web.listen-address={address}",
-        ],
-        environment=settings.environment(),
-        folder=folder,
-    )
     try:
-        await processes.wait_for_line(
-            program,
-            lambda line: "ready to receive" in line,
-            within_seconds=prometheus.READY_WITHIN_SECONDS,
-        )
-        yield Prometheus(f"http://{address}")
+        found = prometheus.find()
+        async with prometheus.configured(found, _configuration(), folder, host) as asked:
+            yield asked
     finally:
         discovering.cancel()
         await asyncio.wait({discovering})
-        await processes.stop(program)
 
 
 def adapter_rules(folder: Path) -> Path:

@@ -80,11 +80,11 @@ async def build(
     """
     async with _alone(cache, progress):
         if not is_program(cache / program.built):
-            await _build(program, go, cache, progress, progress_every_seconds)
+            await _install(program, go, cache, progress, progress_every_seconds)
     return cache / program.built
 
 
-async def _build(
+async def _install(
     program: GoProgram,
     go: str,
     cache: Path,

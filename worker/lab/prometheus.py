@@ -107,11 +107,23 @@ async def run(
 
     :raises ToolError: if it does not start; with the last lines of its log.
     """
+    async with configured(binary, _configuration(targets, rules), folder) as running:
+        yield running
+
+
+@asynccontextmanager
+async def configured(
+    binary: Path, configuration: Mapping[str, Any], folder: Path, host: str = HOST
+) -> AsyncIterator[Prometheus]:
+    """As `run`, with a configuration of its own, in which files are named as from `folder`.
+
+    :raises ToolError: if it does not start; with the last lines of its log.
+    """
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        address = f"{HOST}:{probe.getsockname()[1]}"
+        probe.bind((host, 0))
+        address = f"{host}:{probe.getsockname()[1]}"
     # JSON is YAML.
-    (folder / "prometheus.yml").write_text(json.dumps(_configuration(targets, rules)))
+    (folder / "prometheus.yml").write_text(json.dumps(configuration))
     running = processes.start(
         "prometheus",
         [
