@@ -34,26 +34,38 @@ FOREIGN = [
 ]
 
 
+# A script whose sentences are heard only just is heard on one machine and not on the next.
+NOISES = {"clean": 0, "noise": 20, "more": 30}
+
+
 def hear(recognizer: Recognizer, pcm: bytes, *, piece_bytes: int = 1_600) -> str:
     for start in range(0, len(pcm), piece_bytes):
         recognizer.feed(pcm[start : start + piece_bytes])
     return recognizer.finish()
 
 
+def noisy(pcm: bytes, loudness: float, seed: int = 7) -> bytes:
+    clean = np.frombuffer(pcm, dtype="<i2")
+    noise = np.random.default_rng(seed).normal(0, loudness, len(clean))
+    return (clean + noise).clip(-32_768, 32_767).astype("<i2").tobytes()
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("loudness", NOISES.values(), ids=NOISES)
 @pytest.mark.parametrize("side", SIDES)
-def test_everything_that_a_side_says_is_heard_word_for_word(side: str) -> None:
+def test_everything_that_a_side_says_is_heard_word_for_word(side: str, loudness: int) -> None:
     phrases, turns = SIDES[side]
     recognizer = Recognizer(phrases)
-    for text in [*turns, *phrases]:
-        assert hear(recognizer, spoken(text)) == text
+    texts = list(dict.fromkeys([*turns, *phrases]))
+    assert [hear(recognizer, noisy(spoken(text), loudness)) for text in texts] == texts
 
 
 @pytest.mark.slow
 def test_a_sentence_is_heard_alike_whatever_was_heard_before() -> None:
-    """It was not, in 36 of 60 times."""
-    recognizer = Recognizer(conversation.load("triage").agent_phrases)
-    assert {hear(recognizer, spoken("This is billing.")) for _ in range(30)} == {"This is billing."}
+    """One that is heard only just shows it: it was heard 24 times of 60."""
+    text = "This is billing."
+    recognizer = Recognizer([*conversation.load("triage").agent_phrases, text])
+    assert len({hear(recognizer, spoken(text)) for _ in range(30)}) == 1
 
 
 @pytest.mark.slow
@@ -78,8 +90,7 @@ def test_silence_and_noise_are_not_heard(loudness: int) -> None:
 @pytest.mark.parametrize("gain", [0.2, 0.5, 1.0])
 def test_a_quiet_or_loud_speaker_in_noise_is_heard(gain: float) -> None:
     clean = np.frombuffer(spoken("Tell me about the reading group."), dtype="<i2")
-    noise = np.random.default_rng(7).normal(0, 60 * gain, len(clean))
-    pcm = (clean * gain + noise).clip(-32_768, 32_767).astype("<i2").tobytes()
+    pcm = noisy((clean * gain).astype("<i2").tobytes(), 60 * gain)
     assert hear(Recognizer(SCRIPT.caller_phrases), pcm) == "Tell me about the reading group."
 
 

@@ -3,7 +3,7 @@
 A grammar always finds something, in any speech and in noise; this is where it is doubted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,17 +42,17 @@ class Segment:
 
 
 def understood(
-    segments: Sequence[Segment], is_loud: NDArray[np.bool_], sentence_lengths: Sequence[int]
+    segments: Sequence[Segment], is_loud: NDArray[np.bool_], wholes: Sequence[Set[int]]
 ) -> list[Segment]:
     """The words to believe. A sentence counts if each of its words sounds like itself and it is
     whole, or broke off after at least four words; all of them count only if together they explain
-    nearly everything that was loud.
+    nearly everything that was loud. `wholes` has, for each sentence, the numbers of words after
+    which it is whole: all of them, and as many as make another sentence of the script.
     """
     kept = [
         run
         for run in _runs(segments, is_loud)
-        if _is_long_enough(run, sentence_lengths)
-        and _sounds_like_itself(run, is_whole=len(run) == sentence_lengths[run[0].sentence or 0])
+        if _is_credible(run, is_whole=len(run) in wholes[run[0].sentence or 0])
     ]
     words = [segment for run in kept for segment in run]
     explained = sum(int(is_loud[s.start_frame : s.end_frame].sum()) for s in words)
@@ -77,9 +77,9 @@ def _runs(segments: Iterable[Segment], is_loud: NDArray[np.bool_]) -> Iterator[l
         yield run
 
 
-def _is_long_enough(run: Sequence[Segment], sentence_lengths: Sequence[int]) -> bool:
-    whole = sentence_lengths[run[0].sentence or 0]
-    return run[0].word == 0 and len(run) >= min(whole, MIN_CUT_WORDS)
+def _is_credible(run: Sequence[Segment], *, is_whole: bool) -> bool:
+    is_long_enough = is_whole or len(run) >= MIN_CUT_WORDS
+    return run[0].word == 0 and is_long_enough and _sounds_like_itself(run, is_whole=is_whole)
 
 
 def _sounds_like_itself(run: Sequence[Segment], *, is_whole: bool) -> bool:
