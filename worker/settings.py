@@ -4,7 +4,7 @@ checked as a whole. `os.environ` is read here and nowhere else.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -126,6 +126,12 @@ def lend_to_opentelemetry(env_file: Path | str = ".env") -> None:
 def environment() -> dict[str, str]:
     """A copy of this process's environment, for a child process that is started from here."""
     return dict(os.environ)
+
+
+def adopt(environment: Mapping[str, str]) -> None:
+    """Have the environment of another process, as a child that it had started now would."""
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def declared() -> dict[str, FieldInfo]:

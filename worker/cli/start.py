@@ -4,14 +4,15 @@ import asyncio
 import logging
 import signal
 import sys
+from functools import partial
 from typing import NoReturn
 
 from worker import settings as settings_module
 from worker.errors import ExitCode
-from worker.job import agent_file
+from worker.job import agent_file, shared_imports
 from worker.job.agent_file import AgentFile
 from worker.providers import keys, model_files
-from worker.server import run, wiring
+from worker.server import run, wiring, zygote
 from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
 from worker.telemetry import logs, report_places
@@ -30,6 +31,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     # Until there is a pod to drain, told to stop means gone. Process 1 of a container would not
     # even hear a SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _leave)
+    zygote.fork(partial(shared_imports.load, settings.agent))
     settings.require(*LIVEKIT_ACCESS)
     report_places.require_directory(settings.telemetry.report_dir)
     settings_module.lend_to_opentelemetry()

@@ -17,7 +17,8 @@ MEMORY_FULL_RATIO = 0.9
 
 # The parent, the forkserver, the models they share and three warm processes: 672 MB of PSS measured
 # on livekit-agents 1.8.9 with four plugins and Silero, 531 MB with LiveKit's own VAD. The larger
-# one: too high costs a slot, too low costs every call of the pod.
+# one, and of before the first two shared their imports, which is 90 MB less: too high costs a slot,
+# too low costs every call of the pod.
 PARENT_BYTES = 672 * MIB
 
 # Not measured, a default until it is: 9 to 32 MB that a warm process holds for itself (measured),
