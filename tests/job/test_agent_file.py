@@ -123,36 +123,3 @@ def test_what_is_not_there_is_answered_with_what_is(name: str) -> None:
 
 def test_a_file_whose_name_is_taken_asks_to_be_renamed(tmp_path: Path) -> None:
     assert "rename" in refusal(written(tmp_path, STOCK, name="json.py")).fix
-
-
-def test_the_plugins_of_a_file_are_known_without_running_it(tmp_path: Path) -> None:
-    text = """
-import livekit.plugins.cartesia
-from livekit.plugins import openai as llms, silero
-from livekit.plugins.deepgram import STT
-from worker.providers import session
-from worker.providers.listener import listener
-from . import mine
-raise SystemExit("it ran")
-def later():
-    from livekit.plugins import google
-"""
-    assert agent_file.plugins(written(tmp_path, text)) == [
-        "livekit.plugins.cartesia",
-        "livekit.plugins.openai",
-        "livekit.plugins.silero",
-        "livekit.plugins.deepgram",
-        "worker.providers.session",
-        "worker.providers.listener",
-    ]
-
-
-@pytest.mark.parametrize("text", ["def", "\0", "\udcff"])
-def test_a_file_that_is_no_python_has_no_plugins(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "agent.py"
-    path.write_bytes(text.encode(errors="surrogateescape"))
-    assert agent_file.plugins(str(path)) == []
-
-
-def test_a_file_that_is_not_there_has_no_plugins() -> None:
-    assert agent_file.plugins("nowhere/agent.py") == []

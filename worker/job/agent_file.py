@@ -4,10 +4,8 @@ Imported in the parent (name, request handler) and again in each job process (ev
 LiveKit's own worker does. Any file that `python -m livekit.agents start` runs is good here.
 """
 
-import ast
 import importlib
 import importlib.util
-import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -30,8 +28,6 @@ BUILDERS: dict[str, frozenset[Part]] = {
     "worker.providers.listener": frozenset({"stt"}),
     "worker.providers.realtime": frozenset({"realtime"}),
 }
-
-PLUGIN = re.compile(r"livekit\.plugins\.\w+")
 
 WHAT_TO_WRITE = (
     "define one, as LiveKit's documentation shows: server = AgentServer(), then"
@@ -86,23 +82,6 @@ def load(name: str) -> AgentFile:
         permissions=server._permissions,
         parts=_parts(module),
     )
-
-
-def plugins(path: str) -> list[str]:
-    """The plugins and builders that a file imports, in its order, by reading it and no more; of
-    what is no readable Python file, none.
-    """
-    try:
-        tree = ast.parse(Path(path).read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    named = list[str]()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            named += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in named if PLUGIN.fullmatch(name) or name in BUILDERS]
 
 
 def _import(name: str) -> ModuleType:
