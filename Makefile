@@ -17,10 +17,11 @@ demo: $(READY) ## A real call on this machine, without keys (KEEP=1 leaves the s
 stop: $(READY) ## End what `make demo KEEP=1` left up
 	@$(BIN)/python -m worker demo --stop
 
-# Calls want the machine for themselves; what has none shares it.
+# A call uses little of a core, and two at a time go well; what fills the machine has it to itself.
 test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not cluster"
-	@$(BIN)/pytest -m "server and not cluster"
+	@$(BIN)/pytest -m "server and alone and not cluster"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "server and not alone and not cluster"
 
 unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
 	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not helm and not cluster and not slow"

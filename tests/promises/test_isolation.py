@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 from worker.lab import caller
 from worker.lab.stack import Stack
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 
 DRILL_AGENT = Path(__file__).with_name("drill_agent.py")
 MIB = 1024**2

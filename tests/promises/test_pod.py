@@ -22,7 +22,7 @@ from worker.lab.processes import Running
 from worker.lab.stack import Stack
 from worker.lab.timeline import Event, EventKind, Timeline
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 
 # A kubelet's default is 1 s.
 PROBE_SECONDS = 1.0
