@@ -17,7 +17,7 @@ import pytest
 # What a worker does, with a variable of a module for all that it imports. For each line that it is
 # given, it runs a job and prints what that job knows.
 PROGRAM = """
-import json, multiprocessing, os, sys
+import json, multiprocessing, os, pathlib, sys
 import imported
 from worker.server import zygote
 
@@ -26,6 +26,7 @@ def job(pipe):
         "forkserver": os.getppid(),
         "imported in": imported.IN,
         "environment": {name: os.environ.get(name) for name in ("LENT", "TAKEN")},
+        "in /proc": pathlib.Path("/proc/self/environ").read_text(),
     })
 
 def load():
@@ -33,7 +34,6 @@ def load():
     raise ImportError("to be said by whoever imports it in earnest")
 
 if __name__ == "__main__":
-    os.environ["TAKEN"] = "a secret"
     zygote.fork(load)
     del os.environ["TAKEN"]
     os.environ["LENT"] = "yes"
@@ -70,10 +70,8 @@ def parent(tmp_path: Path) -> Iterator[Parent]:
     (tmp_path / "imported.py").write_text("IN = None\n")
     (tmp_path / "program.py").write_text(PROGRAM)
     pipe = subprocess.PIPE
-    command = [sys.executable, "program.py"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True, start_new_session=True
-    ) as running:
+    command = ["env", "TAKEN=a secret", sys.executable, "program.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         yield Parent(running)
@@ -89,7 +87,9 @@ def test_jobs_have_what_the_parent_imported(parent: Parent) -> None:
 
 def test_jobs_have_the_environment_of_when_the_forkserver_is_wanted(parent: Parent) -> None:
     """A secret that the parent takes out of it after the fork is in no job."""
-    assert parent.job()["environment"] == {"LENT": "yes", "TAKEN": None}
+    told = parent.job()
+    assert told["environment"] == {"LENT": "yes", "TAKEN": None}
+    assert "TAKEN" not in told["in /proc"]
 
 
 def test_a_forkserver_that_died_is_followed_by_an_ordinary_one(parent: Parent) -> None:

@@ -11,6 +11,7 @@ forkserver: `multiprocessing.util.spawnv_passfds`, which is public by name and d
 (CPython 3.11 to 3.13, forkserver.py, `ensure_running`).
 """
 
+import ctypes
 import fcntl
 import gc
 import json
@@ -21,6 +22,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing import util
+from pathlib import Path
 from typing import Any, NoReturn
 
 from worker import settings
@@ -81,6 +83,7 @@ def _become_the_forkserver(its: socket.socket) -> NoReturn:
                 order = json.load(rest)
             _renumber(received, order["fds"])
             settings.adopt(order["environment"])
+            _forget_first_environment()
             # What `python -c` would run.
             exec(order["command"], {})
         code = 0
@@ -99,3 +102,13 @@ def _renumber(received: Iterable[int], wanted: Sequence[int]) -> None:
     for fd, number in zip(free, wanted, strict=True):
         os.dup2(fd, number, inheritable=False)
         os.close(fd)
+
+
+def _forget_first_environment() -> None:
+    """What the parent was started with, secrets and all, is still where the kernel had put it, and
+    in /proc/PID/environ of every job. Nothing points there once another environment was adopted.
+    """
+    # Fields 50 and 51, counted from 1: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(after_name[47]), int(after_name[48])
+    ctypes.memset(begin, 0, end - begin)
