@@ -78,6 +78,12 @@ def parent(tmp_path: Path) -> Iterator[Parent]:
         running.kill()
 
 
+def kill(fork: psutil.Process) -> None:
+    fork.kill()
+    while fork.is_running() and fork.status() != psutil.STATUS_ZOMBIE:  # reaped by the next start
+        time.sleep(0.01)
+
+
 def test_jobs_have_what_the_parent_imported(parent: Parent) -> None:
     fork = parent.fork
     told = parent.job()
@@ -92,12 +98,16 @@ def test_jobs_have_the_environment_of_when_the_forkserver_is_wanted(parent: Pare
     assert "TAKEN" not in told["in /proc"]
 
 
+def test_where_the_fork_has_died_an_ordinary_forkserver_is_started(parent: Parent) -> None:
+    fork = parent.fork
+    kill(fork)
+    assert parent.job()["forkserver"] not in (fork.pid, parent.running.pid)
+
+
 def test_a_forkserver_that_died_is_followed_by_an_ordinary_one(parent: Parent) -> None:
     fork = parent.fork
     first = parent.job()
-    fork.kill()
-    while fork.status() != psutil.STATUS_ZOMBIE:  # reaped by the next job's start
-        time.sleep(0.01)
+    kill(fork)
     second = parent.job()
     assert (first["forkserver"], first["imported in"]) == (fork.pid, parent.running.pid)
     assert second["forkserver"] not in (fork.pid, parent.running.pid)

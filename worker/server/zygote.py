@@ -63,9 +63,12 @@ def _lend(pid: int, ours: socket.socket) -> None:
             return start_anew(path, args, passfds)
         util.spawnv_passfds = start_anew
         order = {"command": command, "fds": passfds, "environment": settings.environment()}
-        with ours:
-            socket.send_fds(ours, [b"\n"], list(passfds))
-            ours.sendall(json.dumps(order).encode())
+        try:
+            with ours:
+                socket.send_fds(ours, [b"\n"], list(passfds))
+                ours.sendall(json.dumps(order).encode())
+        except OSError:  # it has died
+            return start_anew(path, args, passfds)
         return pid
 
     util.spawnv_passfds = spawn
