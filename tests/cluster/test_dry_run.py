@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.kubernetes import CHART, EXAMPLES, Cluster, run
+from tests.cluster.kubernetes import CHART, EXAMPLES, Cluster, Object, run
 
 # Whose operators a cluster may lack; their schemas are held against the chart elsewhere.
 OPERATORS = ("external-secrets.io", "keda.sh", "monitoring.coreos.com")
@@ -45,14 +45,21 @@ def test_the_cluster_takes_every_example(
             print(f"\nnot in this cluster: {sorted(o['kind'] for o in unknown)}")  # noqa: T201
 
     # What a pod names must be there, and a dry run makes nothing.
-    for account in (o for o in known if o["kind"] == "ServiceAccount"):
-        cluster.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(account)).checked()
-    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": known})
-    told = cluster.kubectl(
-        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"),
-        given=everything,
-    )
+    accounts = [o for o in known if o["kind"] == "ServiceAccount"]
+    made, everything = _list(accounts), _list(known)
+    cluster.kubectl("apply", "--server-side", "-f", "-", given=made).checked()
+    try:
+        told = cluster.kubectl(
+            *("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"),
+            given=everything,
+        )
+    finally:
+        cluster.kubectl("delete", "-f", "-", given=made).checked()
     told.checked()
     # PodSecurity enforces at pods alone; of a Deployment's template it warns.
     assert "Warning" not in told.err
     assert len(told.out.splitlines()) == len(known)
+
+
+def _list(items: list[Object]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
