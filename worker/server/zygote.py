@@ -44,6 +44,9 @@ def fork(load: Callable[[], object]) -> None:
     gc.collect()
     # Else the next collection writes to every object, and nothing is shared any more.
     gc.freeze()
+    # Else each job ends with what the parent had not yet written.
+    sys.stdout.flush()
+    sys.stderr.flush()
     ours, its = socket.socketpair()
     pid = os.fork()
     if pid == 0:
