@@ -1,12 +1,16 @@
 """Whoever rings in a test."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.cluster.call import PATIENCE_SECONDS, Call
+from worker import errors
 from worker.lab.livekit_server import LiveKitServer
+
+TAKEN_WITHIN_SECONDS = 90.0
 
 
 @dataclass(slots=True)
@@ -23,6 +27,18 @@ class Callers:
     async def ring(self, *, room: str = "call", patience: float = PATIENCE_SECONDS) -> Call:
         """A call that was taken and answered, or is over."""
         return await self.dial(room=room, patience=patience).until_answered()
+
+    async def until_taken(self) -> Call:
+        """A call that is answered: LiveKit offers each once, so it is rung again and again."""
+        deadline = time.monotonic() + TAKEN_WITHIN_SECONDS
+        while True:
+            try:
+                call = await self.ring()
+                if call.is_on:
+                    return call
+            except errors.LiveKitError:
+                await asyncio.sleep(1.0)
+            assert time.monotonic() < deadline, "nobody takes a call"
 
 
 @asynccontextmanager

@@ -12,11 +12,12 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.cluster import figures, outside
+from tests.cluster import figures, livekits, outside
 from tests.cluster.callers import Callers, ringing
 from tests.cluster.figures import Figures, Row
 from tests.cluster.heard import Heard
 from tests.cluster.kubernetes import Cluster, run
+from tests.cluster.livekits import Movable
 from tests.cluster.watching import Watch, watching
 from worker.lab import livekit_server, processes, stack
 from worker.lab.livekit_server import LiveKitServer
@@ -115,6 +116,20 @@ async def world(
     finally:
         await processes.stop(providers)
         await processes.stop(livekit.process)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def own_livekit(
+    world: World, livekit_server_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Movable]:
+    """For a module that may do to it as it likes; with the world's key."""
+    folder, keys = (
+        tmp_path_factory.mktemp("livekit"),
+        {world.livekit.api_key: world.livekit.api_secret},
+    )
+    started = await livekits.start(livekit_server_binary, folder, world.host, keys)
+    yield started
+    await started.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -13,12 +13,10 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster import fleet, livekits, outside
-from tests.cluster.call import Call
 from tests.cluster.callers import Callers, ringing
 from tests.cluster.conftest import Record, World
 from tests.cluster.kubernetes import Cluster, until
 from tests.cluster.livekits import Movable
-from worker import errors
 from worker.lab import processes
 
 pytestmark = [
@@ -32,7 +30,6 @@ NEW = ("second-key", secrets.token_urlsafe(36))
 AWAY_SECONDS = 2.0
 # What a caller would not have; what LiveKit's clients need is to be seen.
 PATIENCE_SECONDS = 60.0
-TAKEN_WITHIN_SECONDS = 90.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -74,7 +71,7 @@ async def test_calls_survive_a_restart_of_livekit(
     await asyncio.gather(*(call.until_answered(2) for call in calls))
     heard = [await call.hang_up() for call in calls]
     began = time.monotonic()
-    new = await until_taken(callers)
+    new = await callers.until_taken()
     took = time.monotonic() - began
     record(
         f"LiveKit killed, and back after {AWAY_SECONDS:.0f} s",
@@ -107,7 +104,7 @@ async def test_calls_survive_the_rotation_of_livekits_keys(
     heard.append(await new.hang_up())
     await until_ended(livekit)
     await livekit.start_again(keys=dict([NEW]))
-    heard.append(await (await until_taken(callers)).hang_up())
+    heard.append(await (await callers.until_taken()).hang_up())
     record(
         "LiveKit's keys rotated",
         heard,
@@ -149,7 +146,7 @@ async def test_the_fleet_follows_livekit_to_another_address(
         await livekits.lead_to(cluster, livekit)
         await elsewhere.kill()
         callers.livekit, began = livekit.server, time.monotonic()
-        followed = await until_taken(callers)
+        followed = await callers.until_taken()
         took = time.monotonic() - began
         heard.append(await followed.hang_up())
     finally:
@@ -181,19 +178,6 @@ async def until_dns_says(cluster: Cluster, movable: Movable) -> None:
         lambda: cluster.kubectl(*asking).out.strip() == movable.host,
         within_seconds=60,
     )
-
-
-async def until_taken(callers: Callers) -> Call:
-    """A call that is answered: LiveKit offers each once, so it is rung again and again."""
-    deadline = time.monotonic() + TAKEN_WITHIN_SECONDS
-    while True:
-        try:
-            call = await callers.ring()
-            if call.is_on:
-                return call
-        except errors.LiveKitError:
-            await asyncio.sleep(1.0)
-        assert time.monotonic() < deadline, "nobody takes a call"
 
 
 async def roll(cluster: Cluster) -> None:
