@@ -64,7 +64,8 @@ async def test_calls_are_held_through_an_upgrade_and_through_its_rollback(
 async def until_told_to_leave(cluster: Cluster, uid: str) -> float:
     def is_told() -> bool:
         pods = cluster.pods()
-        return uid in pods and is_leaving(pods[uid])
+        assert uid in pods, "it left at once: no call was in it"
+        return is_leaving(pods[uid])
 
     within = fleet.READY_WITHIN_SECONDS
     return await until("the old pod is told to leave", is_told, within_seconds=within)
