@@ -31,9 +31,9 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     # Until there is a pod to drain, told to stop means gone. Process 1 of a container would not
     # even hear a SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _leave)
-    zygote.fork(partial(shared_imports.load, settings.agent))
     settings.require(*LIVEKIT_ACCESS)
     report_places.require_directory(settings.telemetry.report_dir)
+    zygote.fork(partial(shared_imports.load, settings.agent))
     settings_module.lend_to_opentelemetry()
     allow_pii = settings.telemetry.allow_pii
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
