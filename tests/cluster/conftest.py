@@ -123,10 +123,8 @@ async def own_livekit(
     world: World, livekit_server_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Movable]:
     """For a module that may do to it as it likes; with the world's key."""
-    folder, keys = (
-        tmp_path_factory.mktemp("livekit"),
-        {world.livekit.api_key: world.livekit.api_secret},
-    )
+    folder = tmp_path_factory.mktemp("livekit")
+    keys = {world.livekit.api_key: world.livekit.api_secret}
     started = await livekits.start(livekit_server_binary, folder, world.host, keys)
     yield started
     await started.stop()
