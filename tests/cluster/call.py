@@ -1,61 +1,68 @@
-"""A caller who asks, hears the answer, and asks again until told to hang up.
-
-No words are recognised: whether both sides understand each other is tried once, by `fleet.call`.
-"""
+"""A call as the test sees it, which goes on in the caller's own process."""
 
 import asyncio
+import contextlib
+import multiprocessing
 import secrets
+import signal
+import tempfile
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from pathlib import Path
 
-from livekit import rtc
-
+from tests.cluster import caller
+from tests.cluster.caller import Progress
 from tests.cluster.heard import Heard
-from worker import errors
-from worker.lab import conversation, line, microphone, speech
 from worker.lab.address import Address
 from worker.lab.changes import Changes
-from worker.lab.line import Line
-from worker.lab.listening import Ears, Transcriber, Utterance
 from worker.lab.livekit_server import LiveKitServer
-from worker.lab.microphone import Microphone
-from worker.lab.silence import Span, silences
 
-AGENT = "assistant"
-QUESTION = conversation.load(AGENT).exchanges[0].caller
-
-JOIN_WITHIN_SECONDS = 8.0
-# Longer than the pause between two sentences.
-ANSWER_IS_OVER_AFTER_SECONDS = 1.2
-ASK_AGAIN_AFTER_SECONDS = 6.0
 # A caller who has heard nothing for so long has hung up.
 PATIENCE_SECONDS = 15.0
 HEARD_WITHIN_SECONDS = 60.0
+LOG_BYTES = 2_000
+
+# Forked where everything is imported: a caller costs no start of Python.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([caller.__name__])
+
+
+class CallerBrokeError(Exception):
+    """The caller's own process ended in the middle of the call, which says nothing of the fleet:
+    LiveKit's client ends its process where it panics (livekit 1.1.21 is built to abort then).
+    """
 
 
 class Call:
-    """One caller, on a line of its own, from the dialling to the hanging up."""
+    """From the dialling to the hanging up."""
 
     def __init__(
         self, livekit: LiveKitServer, *, room: str = "call", patience: float = PATIENCE_SECONDS
     ) -> None:
-        self.answers = 0
-        self.is_lost = False
-        self._livekit = livekit
+        self._progress = Progress()
+        self._changes = Changes()
         self._room = f"{room}-{secrets.token_hex(6)}"
         self._patience = patience
-        self._changes = Changes()
-        self._ears: list[Ears] = []
-        self._questions: list[Span] = []
-        self._must_hang_up = False
-        self._task = asyncio.create_task(self._hold(), name=self._room)
+        self._address = Address(
+            *(livekit.url, livekit.api_key, livekit.api_secret, caller.AGENT, self._room),
+            identity=f"caller-{secrets.token_hex(3)}",
+        )
+        self._line, self._far_end = PROCESSES.Pipe()
+        self._said: Heard | Exception | None = None
+        self._task = asyncio.create_task(self._follow(), name=self._room)
 
     def __repr__(self) -> str:
         """For whoever reads why a test failed: who was heard when, in seconds of one clock."""
-        asked = [tuple(round(at, 1) for at in question) for question in self._questions]
-        heard = [(round(began, 1), round(ended, 1)) for began, ended in self._sounds()]
-        how = "on" if self.is_on else "lost" if self.is_lost else "over"
+        asked, heard = (
+            [tuple(round(at, 1) for at in span) for span in spans]
+            for spans in (self._progress.asked, self._progress.heard)
+        )
+        how = "on" if self.is_on else "lost" if self._progress.is_lost else "over"
         return f"<{self._room}, {how}: asked {asked}, heard {heard}>"
+
+    @property
+    def room(self) -> str:
+        """Its name, and its process's."""
+        return self._room
 
     @property
     def is_on(self) -> bool:
@@ -63,12 +70,12 @@ class Call:
 
     async def until_greeted(self) -> "Call":
         """Until the first sound was heard, or the call is over."""
-        return await self._reached(lambda: self._sound_after(0.0) is not None, "greeted", 1)
+        return await self._reached(lambda: bool(self._progress.heard), "greeted", 1)
 
     async def until_answered(self, times: int = 1) -> "Call":
         """Until so many more answers were heard, or the call is over."""
-        wanted = self.answers + times
-        return await self._reached(lambda: self.answers >= wanted, "answered", times)
+        wanted = self._progress.answers + times
+        return await self._reached(lambda: self._progress.answers >= wanted, "answered", times)
 
     async def _reached(self, is_so: Callable[[], bool], what: str, times: int) -> "Call":
         within = HEARD_WITHIN_SECONDS * times
@@ -82,8 +89,7 @@ class Call:
         return self
 
     async def hang_up(self) -> Heard:
-        self._must_hang_up = True
-        self._changes.announce()
+        self._tell_to_hang_up()
         return await self._task
 
     async def heard(self) -> Heard:
@@ -92,108 +98,56 @@ class Call:
 
     async def aclose(self) -> None:
         """End it, whatever became of it."""
-        self._must_hang_up = True
-        self._changes.announce()
+        self._tell_to_hang_up()
         await asyncio.wait({self._task})
 
-    async def _hold(self) -> Heard:
-        voice = await asyncio.to_thread(
-            speech.synthesize, QUESTION, sample_rate=microphone.SAMPLE_RATE
-        )
-        livekit = self._livekit
-        address = Address(
-            *(livekit.url, livekit.api_key, livekit.api_secret, AGENT, self._room),
-            identity=f"caller-{secrets.token_hex(3)}",
-        )
-        async with AsyncExitStack() as parts:
-            telephone = await parts.enter_async_context(line.open_line(address, self._changes))
-            telephone.on_track = self._hear
-            parts.push_async_callback(self._rest)
-            await telephone.connect()
-            mouth = await parts.enter_async_context(Microphone())
-            await mouth.publish(telephone.room)
-            await telephone.dispatch()
+    def _tell_to_hang_up(self) -> None:
+        if self.is_on:
+            with contextlib.suppress(BrokenPipeError):
+                self._line.send(None)
+
+    async def _follow(self) -> Heard:
+        """:raises CallerBrokeError: if its process ended before it had told what was heard.
+        :raises LiveKitError: if LiveKit cannot be reached or refuses the key.
+        """
+        with tempfile.NamedTemporaryFile(prefix=f"{self._room}-", suffix=".log") as log:
+            given = (self._far_end, self._address, self._patience, Path(log.name))
+            process = PROCESSES.Process(target=caller.run, args=given, name=self._room, daemon=True)
+            await asyncio.to_thread(process.start)
+            self._far_end.close()
+            await self._until_silent()
+            await asyncio.to_thread(process.join)
+            if self._said is None:
+                said_last = log.read()[-LOG_BYTES:].decode(errors="replace")
+                raise CallerBrokeError(f"{self._room} {_how(process.exitcode)}: {said_last}")
+        if isinstance(self._said, Exception):
+            raise self._said
+        return self._said
+
+    async def _until_silent(self) -> None:
+        """Takes what the process tells until it ends."""
+        loop = asyncio.get_running_loop()
+        is_silent = loop.create_future()
+
+        def take() -> None:
             try:
-                await telephone.wait_for_agent(JOIN_WITHIN_SECONDS)
-            except errors.NoAgentError:
-                return Heard(None)
-            await self._talk(mouth, voice.pcm)
-            return self._account(telephone)
-
-    async def _talk(self, mouth: Microphone, pcm: bytes) -> None:
-        await self._until(lambda: self._sound_after(0.0) is not None, self._patience)
-        while not self._must_hang_up and not self.is_lost:
-            await self._hear_out()
-            first = await self._ask(mouth, pcm)
-            while not self._is_answered(first) and not self._must_hang_up and not self.is_lost:
-                self.is_lost = self._now() - first[1] > self._patience
-                if not self.is_lost:
-                    await self._ask(mouth, pcm)
-            if self._is_answered(first):
-                self.answers += 1
+                said = self._line.recv()
+            except (EOFError, ConnectionResetError):
+                is_silent.set_result(None)
+                loop.remove_reader(self._line.fileno())
+                return
+            if isinstance(said, Progress):
+                self._progress = said
                 self._changes.announce()
-        if not self.is_lost:
-            await self._hear_out()
+            else:
+                self._said = said
 
-    async def _ask(self, mouth: Microphone, pcm: bytes) -> Span:
-        """Ask once, and wait a little for the answer."""
-        if self._must_hang_up:
-            return (self._now(), self._now())
-        spoken = await mouth.say(pcm)
-        question = (spoken.started_at, spoken.ended_at)
-        self._questions.append(question)
-        await self._until(lambda: self._is_answered(question), ASK_AGAIN_AFTER_SECONDS)
-        return question
+        loop.add_reader(self._line.fileno(), take)
+        await is_silent
+        self._line.close()
 
-    async def _hear_out(self) -> None:
-        """Until the agent has been silent for a while. A dead line announces nothing, so that is
-        looked for, too.
-        """
-        while not self._must_hang_up and not self._is_quiet():
-            await self._until(self._is_quiet, ANSWER_IS_OVER_AFTER_SECONDS)
 
-    def _is_quiet(self) -> bool:
-        return all(ears.is_quiet_for(ANSWER_IS_OVER_AFTER_SECONDS) for ears in self._ears)
-
-    def _is_answered(self, question: Span) -> bool:
-        return self._sound_after(question[0]) is not None
-
-    def _sound_after(self, at: float) -> Utterance | None:
-        found = (ears.first_after(at) for ears in self._ears)
-        return next((utterance for utterance in found if utterance is not None), None)
-
-    async def _until(self, is_so: Callable[[], bool], timeout_seconds: float) -> None:
-        await self._changes.until(
-            lambda: self._must_hang_up or is_so(), timeout_seconds=timeout_seconds
-        )
-
-    def _hear(self, track: rtc.Track) -> None:
-        """With new ears for every track: a connection that was lost and came back gives the agent's
-        voice a new one.
-        """
-        self._ears.append(Ears(Transcriber(()), self._changes))
-        self._ears[-1].listen_to(track)
-
-    def _sounds(self) -> list[Span]:
-        return sorted(
-            (u.started_at, u.last_sound_at) for ears in self._ears for u in ears.utterances
-        )
-
-    def _account(self, telephone: Line) -> Heard:
-        sounds = self._sounds()
-        return Heard(
-            joined_seconds=(telephone.agent_joined_at or 0.0) - telephone.dispatched_at,
-            first_sound_seconds=sounds[0][0] - telephone.dispatched_at if sounds else None,
-            answers=self.answers,
-            longest_silence_seconds=max(
-                silences(sounds, self._questions, self._now()), default=0.0
-            ),
-            is_lost=self.is_lost or not sounds,
-        )
-
-    async def _rest(self) -> None:
-        for ears in self._ears:
-            await ears.aclose()
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+def _how(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"ended with {exit_code}"
+    return f"ended by {signal.Signals(-exit_code).name}"

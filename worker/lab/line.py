@@ -16,6 +16,7 @@ from worker.lab.changes import Changes
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 CONNECT_TIMEOUT_SECONDS = 10.0
 HANG_UP_TIMEOUT_SECONDS = 10.0
+RECONNECTED_WITHIN_SECONDS = 5.0
 
 # The room goes away by itself if the caller dies before it can delete it.
 EMPTY_ROOM_LASTS_SECONDS = 60
@@ -43,6 +44,7 @@ class Line:
         room.on("track_subscribed", self._on_track_subscribed)
         room.on("participant_disconnected", self._on_participant_disconnected)
         room.on("disconnected", lambda _reason: self._cut())
+        room.on("connection_state_changed", lambda _state: changes.announce())
 
     async def make_room(self) -> None:
         """:raises LiveKitError: if LiveKit cannot be reached or refuses the key."""
@@ -83,7 +85,17 @@ class Line:
             await self._livekit.agent_dispatch.create_dispatch(request)
 
     async def hang_up(self) -> None:
-        """Leave, then delete the room: the process must not end while its native side leaves."""
+        """Leave, then delete the room: the process must not end while its native side leaves.
+
+        Nor may a room be left in the moment in which its connection is restarted: LiveKit's native
+        side then republishes a track that is gone already, and aborts the process ("called
+        `Option::unwrap()` on a `None` value": handle_restarted in livekit/src/room/mod.rs, seen
+        with livekit 1.1.21).
+        """
+        await self._changes.until(
+            lambda: self.room.connection_state != rtc.ConnectionState.CONN_RECONNECTING,
+            timeout_seconds=RECONNECTED_WITHIN_SECONDS,
+        )
         with contextlib.suppress(TimeoutError, api.ServerError, aiohttp.ClientError):
             async with asyncio.timeout(HANG_UP_TIMEOUT_SECONDS):
                 try:
