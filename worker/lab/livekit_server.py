@@ -68,6 +68,7 @@ async def start_again(binary: Path, ended: LiveKitServer) -> LiveKitServer:
 
     :raises ToolError: if it does not start; with the last lines of its log.
     """
+    await processes.stop(ended.process)
     configuration_file = ended.process.log.parent / CONFIGURATION_FILE
     return replace(ended, process=await _start(binary, configuration_file, ended.url))
 
