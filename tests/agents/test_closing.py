@@ -122,6 +122,7 @@ async def test_failures_in_a_row_end_in_an_apology_and_a_hang_up(job: Job) -> No
     await job.end()
     assert call.spoken == [*[SAY_AGAIN] * FORGIVEN_FAILURES, APOLOGY]
     assert job.deleted_room_count == 1
+    assert job.reasons == [CloseReason.ERROR.value]
 
 
 async def test_an_answer_in_between_makes_the_failures_forgotten() -> None:

@@ -276,6 +276,37 @@ async def test_a_calendar_that_hangs_is_given_up_and_asked_again_without_booking
     assert await slow.taken(TEN.date()) == {TEN}
 
 
+async def test_a_booking_that_nobody_answered_for_is_settled_before_another_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller who took eleven instead had both, and was told that ten is somebody else's."""
+    monkeypatch.setattr(calendar, "PATIENCE_SECONDS", 0.2)
+    slow = SlowCalendar(tmp_path / "slow.sqlite3", hang_count=1)
+    move = Call("propose_move", {"day": TUESDAY, "time": "11:00"})
+    replies: list[Reply] = [propose(), CONFIRM, "Sorry.", propose("11:00"), "You have ten.", move, CONFIRM]
+    async with call_to(slow, *replies, "You are booked.") as call:
+        for text in ("At ten.", "Yes."):
+            await call.say(text)
+        assert "is done by now" in await refusal(call, "Then rather at eleven.")
+        assert await slow.taken(TEN.date()) == {TEN}
+        for text in ("At eleven, please.", "Yes."):
+            await call.say(text)
+    assert await slow.taken(TEN.date()) == {ELEVEN}
+
+
+async def test_what_was_read_back_is_forgotten_where_the_caller_asks_for_something_else(
+    store: SqliteCalendar,
+) -> None:
+    """Ten was read back; "No, cancel 1234 instead" was refused, and the next yes booked ten."""
+    find = Call("find_appointment", {"reference": "1234", "name": "Anna Smith"})
+    for other in (Call("propose_cancellation", {"reference": "1234"}), find):
+        async with call_to(store, propose(), other, "Which?", CONFIRM, "Sorry.") as call:
+            for text in ("At ten.", "No, cancel my other one."):
+                await call.say(text)
+            assert "nothing waits for a yes" in await refusal(call, "Yes.")
+        assert await store.taken(TEN.date()) == frozenset()
+
+
 async def test_a_caller_who_waits_for_the_calendar_hears_that_it_takes_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

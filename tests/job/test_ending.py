@@ -177,6 +177,8 @@ async def test_a_server_that_is_away_keeps_no_call_alive(monkeypatch: pytest.Mon
         (CloseReason.USER_INITIATED, "user requested", Cause.AGENT_LEFT),
         (None, "room disconnected", Cause.ROOM_CLOSED),
         (None, "job crashed", Cause.ERROR),
+        # An agent that says goodbye because its providers are lost ends the session itself.
+        (CloseReason.USER_INITIATED, "error", Cause.ERROR),
         (CloseReason.JOB_SHUTDOWN, "room disconnected", Cause.ROOM_CLOSED),
     ],
 )

@@ -13,6 +13,7 @@ from livekit import api
 
 from tests.promises import participant
 from tests.promises.conftest import RunStack
+from tests.promises.test_pod import causes
 from tests.waiting import wait_until
 from worker.agents.closing import APOLOGY
 from worker.agents.phone import repairs
@@ -79,6 +80,8 @@ async def test_a_realtime_model_that_is_out_of_reach_ends_in_an_apology(
     down = ("openai-realtime:fault=server_error",)
     async with run_stack("realtime", script="realtime", behaviour=down) as up:
         done = await call(up, Conversation("realtime", APOLOGY, ()))
+        # Not one that the agent ended as it liked: the service levels count this call as failed.
+        await wait_until(lambda: causes(up) == ["error"], because="the call is over, for an error")
     assert done.turns[0].is_understood_by_caller, done.to_json()
     assert done.was_ended_by_agent
 

@@ -24,12 +24,15 @@ APOLOGY = "I am sorry, something is wrong on our side. Please call again later. 
 FORGIVEN_FAILURES = 2
 
 
-def hang_up(session: AgentSession[Any]) -> None:
-    """Say what is queued, then end the call: the line goes down and the slot is free.
+def hang_up(
+    session: AgentSession[Any], *, reason: CloseReason = CloseReason.USER_INITIATED
+) -> None:
+    """Say what is queued, then end the call: the line goes down and the slot is free. The `reason`
+    is what the fleet counts: a call ended for an error is one that failed.
 
     Safe inside a tool. What is said last should be said with `allow_interruptions=False`.
     """
-    session.once("close", _end_job)
+    session.once("close", lambda _: _end_job(reason))
     session.shutdown(drain=True)
 
 
@@ -43,11 +46,10 @@ def give_up(session: AgentSession[Any]) -> None:
     speech = session.say(APOLOGY, add_to_chat_ctx=False) if session.tts is not None else None
     # LiveKit cuts off what is said where it closes the session by itself.
     session.shutdown(drain=True)
-    lost = CloseEvent(reason=CloseReason.ERROR)
     if speech is None:
-        _end_job(lost)
+        _end_job(CloseReason.ERROR)
     else:
-        speech.add_done_callback(lambda _: _end_job(lost))
+        speech.add_done_callback(lambda _: _end_job(CloseReason.ERROR))
 
 
 def watch(session: AgentSession[Any]) -> None:
@@ -76,7 +78,7 @@ class _Failures:
         elif self._in_a_row > FORGIVEN_FAILURES:
             if kind in ("llm_error", "stt_error"):
                 self._session.say(APOLOGY, allow_interruptions=False)
-            hang_up(self._session)
+            hang_up(self._session, reason=CloseReason.ERROR)
         elif kind == "llm_error":
             # An STT's stream is made anew by LiveKit, and without a voice there is nothing to say.
             self._session.say(SAY_AGAIN)
@@ -90,10 +92,10 @@ class _Failures:
 
     def on_close(self, event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
-            _end_job(event)
+            _end_job(event.reason)
 
 
-def _end_job(event: CloseEvent) -> None:
+def _end_job(reason: CloseReason) -> None:
     # Outside a job (a console, a test) there is no line to cut.
     job = get_job_context(required=False)
     if job is None:
@@ -103,4 +105,4 @@ def _end_job(event: CloseEvent) -> None:
         await job.delete_room()
 
     job.add_shutdown_callback(delete_room)
-    job.shutdown(reason=event.reason.value)
+    job.shutdown(reason=reason.value)

@@ -10,6 +10,7 @@ import typer
 
 from worker import settings as settings_module
 from worker.errors import ExitCode, VoicefleetError
+from worker.fleet import endpoints
 from worker.job import agent_file
 from worker.providers import model_files
 from worker.providers import reach as provider_reach
@@ -19,6 +20,8 @@ from worker.server.run import port_taken
 from worker.setting_groups import LIVEKIT_ACCESS
 from worker.settings import Settings
 from worker.telemetry import report_places
+
+ANY_HOST = "0.0.0.0"
 
 Check = tuple[str, Callable[[], str | None]]
 
@@ -93,8 +96,19 @@ def _port(settings: Settings) -> str:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise port_taken(settings, error) from error
+            # In a running pod it is the pod's own.
+            phase = _phase_of_the_pod(host, port)
+            if phase is None:
+                raise port_taken(settings, error) from error
+            return f"{host}:{port}, of a pod that runs here and is {phase}"
     return f"{host}:{port}"
+
+
+def _phase_of_the_pod(host: str, port: int) -> str | None:
+    """The phase of the pod that has the port; None if whoever has it is none."""
+    reached_at = "127.0.0.1" if host == ANY_HOST else host
+    (pod,) = asyncio.run(endpoints.ask([f"{reached_at}:{port}"]))
+    return pod.phase
 
 
 def _livekit(settings: Settings) -> str | None:

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 # The reasons that LiveKit gives a job (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py): its room
 # went away, the server ended it, its entrypoint raised. The first two race where a caller hangs up.
 ROOM_WENT = ("room disconnected", "parent process shutdown")
-ENTRYPOINT_RAISED = "job crashed"
+# Beside it, LiveKit's word for a session that failed, from agents that end the job themselves.
+FAILED = ("job crashed", CloseReason.ERROR.value)
 
 
 # What was said last is still on its way to the caller, its sound and its text, when LiveKit has
@@ -108,7 +109,7 @@ class Ending:
     def _cause_of(self, reason: str) -> Cause:
         if reason in ROOM_WENT:
             return Cause.CALLER_LEFT if self._is_alone else Cause.ROOM_CLOSED
-        return Cause.ERROR if reason == ENTRYPOINT_RAISED else Cause.AGENT_LEFT
+        return Cause.ERROR if reason in FAILED else Cause.AGENT_LEFT
 
 
 def session_of(ctx: JobContext) -> AgentSession[Any] | None:

@@ -2,6 +2,7 @@
 heard it read back and said yes.
 """
 
+import contextlib
 from collections.abc import Awaitable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ class FrontDesk(Agent):
             time: When it begins, as 14:30.
             name: The caller's first and last name.
         """
-        context.userdata.proposal = None
+        await self._begin_anew(context)
         at = await _free_time(context, day, time)
         return _read_back(context, Booking(at, tidy_name(name)))
 
@@ -74,6 +75,7 @@ class FrontDesk(Agent):
             name: The name that it was made for.
         """
         notes = context.userdata
+        notes.proposal = None
         found = await _ask(context, notes.calendar.find(digits(reference)))
         notes.prove(found, name)
         await self.update_instructions(instructions(notes))
@@ -90,7 +92,7 @@ class FrontDesk(Agent):
             time: When it begins then, as 14:30.
             reference: Its four digits; leave out for the one of this call.
         """
-        context.userdata.proposal = None
+        await self._begin_anew(context)
         appointment = context.userdata.appointment(reference)
         return _read_back(context, Move(appointment, await _free_time(context, day, time)))
 
@@ -103,6 +105,7 @@ class FrontDesk(Agent):
         Args:
             reference: Its four digits; leave out for the one of this call.
         """
+        await self._begin_anew(context)
         return _read_back(context, Cancellation(context.userdata.appointment(reference)))
 
     @function_tool
@@ -110,14 +113,34 @@ class FrontDesk(Agent):
         """Do what was read back last, once the caller has said yes to it."""
         notes = context.userdata
         change = notes.confirmed(_caller_turns(context))
+        await self._do(context, change)
+        return f"Done. {notes.summary()}"
+
+    async def _do(self, context: RunContext[Notes], change: Change) -> None:
+        notes = context.userdata
+        notes.unsettled = change
         try:
             changed = await _ask(context, change.apply(notes.calendar))
         except calendar.TakenError:
-            notes.proposal = None
+            notes.proposal = notes.unsettled = None
             raise
         notes.keep(changed, change.before)
         await self.update_instructions(instructions(notes))
-        return f"Done. {notes.summary()}"
+
+    async def _begin_anew(self, context: RunContext[Notes]) -> None:
+        """Forget what was read back last. What the caller has said yes to, and the calendar has not
+        answered, is settled before there is more: or ten o'clock stays booked beside eleven.
+        """
+        notes = context.userdata
+        notes.proposal = None
+        if notes.unsettled is None:
+            return
+        with contextlib.suppress(calendar.TakenError):
+            await self._do(context, notes.unsettled)
+            raise opening.RefusedError(
+                f"the change before is done by now, the calendar has answered. {notes.summary()}"
+                " Tell the caller, and change that appointment if it is not wanted any more"
+            )
 
 
 def instructions(notes: Notes) -> str:

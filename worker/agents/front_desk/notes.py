@@ -27,13 +27,15 @@ class Proposal:
 @dataclass(slots=True)
 class Notes:
     """The session's userdata. `now` is the practice's clock; `appointments` are those that the
-    caller has made or proven in this call, by reference, the latest one last.
+    caller has made or proven in this call, by reference, the latest one last; `unsettled` was
+    confirmed, and the calendar has not answered: it may be done or not.
     """
 
     calendar: Calendar
     now: Callable[[], datetime]
     appointments: dict[str, Appointment] = field(default_factory=dict)
     proposal: Proposal | None = None
+    unsettled: Change | None = None
     wrong_reference_count: int = 0
 
     def appointment(self, reference: str | None) -> Appointment:
@@ -68,7 +70,7 @@ class Notes:
             self.appointments.pop(before.reference, None)
         if changed is not None:
             self.appointments[changed.reference] = changed
-        self.proposal = None
+        self.proposal = self.unsettled = None
 
     def prove(self, found: Appointment | None, name: str) -> Appointment:
         """The appointment, now known to be the caller's.

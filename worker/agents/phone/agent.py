@@ -20,7 +20,7 @@ from livekit.agents.llm import ToolResult
 from livekit.agents.voice.room_io import RoomOptions
 
 from worker.agent_groups import Phone
-from worker.agents import closing
+from worker.agents import closing, silence
 from worker.agents.phone import dialling, repairs
 from worker.agents.phone.dialling import CALLEE, NotAnsweredError, Order, WrongOrderError
 from worker.agents.phone.telephone import Keypad, Line, Telephone, TransferError
@@ -82,8 +82,8 @@ class Workshop(Agent):
         number = self._settings.desk_number
         if number is None or not self._phone.line.is_telephone:
             raise ToolError("this call cannot be handed over: apologise and offer a call back")
-        context.session.say(CONNECTING, allow_interruptions=False)
-        await context.wait_for_playout()
+        # To its end: the bridge mutes this room where it begins to ring the desk.
+        await context.session.say(CONNECTING, allow_interruptions=False)
         try:
             await self._phone.transfer(number, ring_seconds=self._settings.ring_seconds)
         except TransferError as error:
@@ -138,7 +138,9 @@ async def answer(ctx: JobContext) -> None:
     agent = Workshop(Telephone(ctx.room, ctx.api, line), settings, order)
     options = RoomOptions(participant_identity=line.identity)
     await call.start(agent=agent, room=ctx.room, room_options=options)
-    if order is not None:
+    if order is None:
+        silence.watch(call)
+    else:
         await call_out(ctx, call, settings, order)
 
 
@@ -174,6 +176,7 @@ async def call_out(
         case AMDCategory.MACHINE_IVR:
             call.generate_reply()
         case _:
+            silence.watch(call)
             call.say(CALLING.format(status=status))
 
 

@@ -2,7 +2,7 @@
 LLM and voice. What is different there from the assistant is what this file shows.
 """
 
-from datetime import date
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from livekit.agents import (
@@ -20,7 +20,7 @@ from worker.agents import closing
 from worker.agents.assistant import library
 from worker.agents.assistant.library import Day
 from worker.agents.closing import FORGIVEN_FAILURES
-from worker.providers import realtime
+from worker.providers import realtime, session
 
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
 # A model with a voice of its own is told what to say; nobody reads a text out.
@@ -35,8 +35,8 @@ server = AgentServer()
 class RealtimeAssistant(Agent):
     """Answers from its prompt, looks up what changes, and takes up what a lost line broke off."""
 
-    def __init__(self) -> None:
-        super().__init__(instructions=f"{PROMPT}\nToday is {date.today():%A}.\n")
+    def __init__(self, zone: tzinfo = UTC) -> None:
+        super().__init__(instructions=f"{PROMPT}\nToday is {datetime.now(zone):%A}.\n")
         self._was_broken_off = False
         self._broken_off_count = 0
 
@@ -96,5 +96,6 @@ async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
     call: AgentSession[None] = realtime.build(ctx.proc)
     closing.watch(call)
-    await call.start(agent=RealtimeAssistant(), room=ctx.room)
+    zone = session.settings_of(ctx.proc).shipped.zone
+    await call.start(agent=RealtimeAssistant(zone), room=ctx.room)
     await ctx.connect()

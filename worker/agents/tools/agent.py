@@ -8,10 +8,10 @@ from livekit.agents import Agent, AgentServer, AgentSession, JobContext
 from livekit.agents.llm.mcp import MCPServer, MCPServerHTTP, MCPServerStdio
 
 from worker.agent_groups import Tools
-from worker.agents import closing
+from worker.agents import closing, silence
 from worker.agents.tools import toolbox
 from worker.agents.tools.toolbox import ANSWER_WITHIN_SECONDS, Toolbox
-from worker.providers import session
+from worker.providers import background, session
 
 GREETING = "Hello, this is the parcel service. What can I do for you?"
 FOLDER = Path(__file__).parent
@@ -72,5 +72,7 @@ async def answer(ctx: JobContext) -> None:
     box = Toolbox(server_of(session.settings_of(ctx.proc).tools))
     call: AgentSession[None] = session.build(ctx.proc)
     closing.watch(call)
+    silence.watch(call)
     await call.start(agent=ParcelAgent(box), room=ctx.room)
     await ctx.connect()
+    await background.play(ctx, call)
