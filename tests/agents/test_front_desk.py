@@ -283,7 +283,15 @@ async def test_a_booking_that_nobody_answered_for_is_settled_before_another_is_r
     monkeypatch.setattr(calendar, "PATIENCE_SECONDS", 0.2)
     slow = SlowCalendar(tmp_path / "slow.sqlite3", hang_count=1)
     move = Call("propose_move", {"day": TUESDAY, "time": "11:00"})
-    replies: list[Reply] = [propose(), CONFIRM, "Sorry.", propose("11:00"), "You have ten.", move, CONFIRM]
+    replies: list[Reply] = [
+        propose(),
+        CONFIRM,
+        "Sorry.",
+        propose("11:00"),
+        "You have ten.",
+        move,
+        CONFIRM,
+    ]
     async with call_to(slow, *replies, "You are booked.") as call:
         for text in ("At ten.", "Yes."):
             await call.say(text)

@@ -46,7 +46,8 @@ async def test_a_taken_time_is_refused_and_another_is_read_back_and_booked(
         placed, has_answered = plan(up, TAKEN_TIME), asyncio.Event()
 
         def on_event(event: Event) -> None:
-            if event.kind is EventKind.AGENT_SPEAKS:
+            # When it has been heard out: another who joins is a click in what this process hears.
+            if event.kind is EventKind.CALLER_HEARD:
                 has_answered.set()
 
         calling = asyncio.create_task(caller.place_call(placed, on_event=on_event))

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,27 @@ def test_sigterm_ends_a_worker_without_calls_with_zero_whenever_it_comes(
     worker.stdout.close()
     assert worker.wait(timeout=60) == ExitCode.OK, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("after_seconds", [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
+def test_a_worker_told_to_stop_while_it_imports_is_gone(
+    assistant_stack: Stack, after_seconds: float
+) -> None:
+    """One moment ended as an error of the agent file, and another went unheard: the worker started,
+    and took calls until it was killed. The code is -15 where Python itself has just begun.
+    """
+    worker = subprocess.Popen(
+        processes.python("worker", "start"),
+        env=stack.operator_environment(assistant_stack),
+        cwd=assistant_stack.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    time.sleep(after_seconds)
+    worker.send_signal(signal.SIGTERM)
+    said, _ = worker.communicate(timeout=30)
+    assert worker.returncode in (ExitCode.OK, -signal.SIGTERM), said
+    assert b"error:" not in said
 
 
 def test_the_probe_prints_a_timeline_and_ends_with_zero(assistant_stack: Stack) -> None:

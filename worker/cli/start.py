@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import signal
-import sys
 from functools import partial
-from typing import NoReturn
 
 from worker import settings as settings_module
-from worker.errors import ExitCode
+from worker.cli import leaving
 from worker.job import agent_file, shared_imports
 from worker.job.agent_file import AgentFile
 from worker.providers import keys, model_files
@@ -28,9 +25,7 @@ def start() -> None:
 
 def serve(settings: Settings, *, devmode: bool) -> None:
     """Load what `start` and `dev` need, complain about all of it at once, and serve."""
-    # Until there is a pod to drain, told to stop means gone. Process 1 of a container would not
-    # even hear a SIGTERM without a handler.
-    signal.signal(signal.SIGTERM, _leave)
+    leaving.when_told()
     settings.require(*LIVEKIT_ACCESS)
     report_places.require_directory(settings.telemetry.report_dir)
     zygote.fork(partial(shared_imports.load, settings.agent))
@@ -54,7 +49,3 @@ def _say_who(settings: Settings, hosted: AgentFile) -> None:
             "the agent has no name, so LiveKit gives it every new room of the project",
             extra={"fix": "set WORKER_AGENT_NAME, or agent_name in the agent file"},
         )
-
-
-def _leave(*_: object) -> NoReturn:
-    sys.exit(ExitCode.OK)
