@@ -41,7 +41,7 @@ class Shipped(Group):
     calendar_file: Path | None = Field(
         None,
         validation_alias="WORKER_CALENDAR_FILE",
-        description="Appointments of front_desk, an SQLite file. Default: one in /tmp, not kept.",
+        description="SQLite file of front_desk, for all pods. Default: one a pod, not kept.",
     )
 
     @property

@@ -49,7 +49,12 @@ def summary() -> Panels:
     return (
         number(Words("Calls", "Calls that ended.", COUNT), Ask(total(ENDED)), decimals=0),
         number(
-            Words("Joined in 3 s", "Share of joins within 3 s of LiveKit's offer.", RATIO),
+            Words(
+                "Joined in 3 s",
+                "Share of joins within 3 s of LiveKit's offer. Calls that were never joined are in"
+                " VoicefleetCallsNotAnswered, and not here.",
+                RATIO,
+            ),
             Ask(f"{in_time} / {total(part(names.JOIN, 'count'))}"),
             Limits(warn=0.999, alarm=0.99, upwards=False),
             decimals=2,
@@ -57,7 +62,8 @@ def summary() -> Panels:
         number(
             Words(
                 "Not dropped",
-                "Share of ended calls that neither broke nor ran into a drain's deadline.",
+                "Share of ended calls that neither broke nor ran into a drain's deadline. Those"
+                " that went with their pod are in VoicefleetCallsDropped, and not here.",
                 RATIO,
             ),
             Ask(f"1 - {lost} / {total(ENDED)}"),

@@ -69,7 +69,8 @@ def cost() -> Panels:
     )
     spoken = f"{total(CHARACTERS)} * $price_characters / 1e6"
     heard = f"{total(HEARD_AUDIO)} * $price_audio / 3600"
-    everything = f"({tokens}) + ({spoken}) + ({heard})"
+    # A model that hears and speaks counts no characters, and a scribe no tokens.
+    everything = " + ".join(f"(({part}) or vector(0))" for part in (tokens, spoken, heard))
     return (
         number(
             Words("Who hears", "Audio heard at your price, in its currency.", MONEY),

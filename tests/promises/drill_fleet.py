@@ -131,8 +131,7 @@ class DrillFleet:
 
     async def _inside_a_pod(self, command: Sequence[str]) -> str:
         """The output also where it fails: that is what a diagnosis wants to see."""
-        # Beside the pod, so its port is taken.
-        environment = self._environment() | {"WORKER_HTTP_PORT": "0"}
+        environment = self._environment() | {"WORKER_HTTP_PORT": str(next(iter(self.pods), 0))}
         running = await asyncio.create_subprocess_exec(
             *(sys.executable, *command[1:]),
             env=environment,

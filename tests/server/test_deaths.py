@@ -34,3 +34,16 @@ def test_a_record_of_any_shape_passes_and_is_no_error() -> None:
         LIVEKIT.warning("process is unresponsive, killing process", extra={"pid": 7})
     LIVEKIT.error("process is unresponsive, killing process", extra={"pid": 7})
     assert deaths.cause_of(7) is None
+
+
+def test_a_death_is_known_where_only_what_is_critical_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Every call that LiveKit killed counted as crashed then, and no alert spoke of memory."""
+    deaths = Deaths()
+    caplog.set_level(logging.CRITICAL, LIVEKIT_LOGGER)
+    with deaths.listening():
+        LIVEKIT.error("process is unresponsive, killing process", extra={"pid": 7})
+    assert deaths.cause_of(7) is Cause.UNRESPONSIVE
+    assert not caplog.records
+    assert LIVEKIT.level == logging.CRITICAL

@@ -89,3 +89,9 @@ def test_a_record_of_a_call_names_its_trace() -> None:
     record = written(job_id="AJ_1")
     assert vars(record)["trace_id"] == call_ids.trace_id_text("AJ_1")
     assert "trace_id" not in vars(written())
+
+
+def test_arguments_that_do_not_fit_are_no_error_of_whoever_logs_and_are_not_shown() -> None:
+    record = written("got %d of %s", KNOWN)
+    assert "do not fit" in record.getMessage()
+    assert KNOWN not in everything(record)

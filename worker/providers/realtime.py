@@ -4,6 +4,7 @@ Of the settings only `WORKER_REALTIME` and the key of its provider count.
 """
 
 from contextlib import suppress
+from datetime import tzinfo
 from typing import Any
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, llm
@@ -28,6 +29,11 @@ def build(
     with suppress(errors.SettingsError):
         chosen["tts"] = tts.build(settings)
     return AgentSession(userdata=userdata, **(chosen | options))
+
+
+def zone_of(process: JobProcess) -> tzinfo:
+    """Whose clock the agent goes by."""
+    return settings_of(process).shipped.zone
 
 
 def build_model(settings: Providers) -> llm.RealtimeModel:

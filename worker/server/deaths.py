@@ -27,15 +27,16 @@ class Deaths(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._causes: dict[int, Cause] = {}
+        self._shown_from = logging.NOTSET
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Look at a record of LiveKit's parent, and let it pass."""
+        """Look at a record of LiveKit's parent, and let it pass unless its level is not wanted."""
         pid = getattr(record, "pid", None)
         if record.levelno >= logging.ERROR and isinstance(pid, int):
             for words, cause in WORDS.items():
                 if str(record.msg).endswith(words):
                     self._causes[pid] = cause
-        return True
+        return record.levelno >= self._shown_from
 
     def cause_of(self, pid: int) -> Cause | None:
         """Why this process was killed, or None if LiveKit did not; it is forgotten then."""
@@ -43,8 +44,13 @@ class Deaths(logging.Filter):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        logging.getLogger(LIVEKIT_LOGGER).addFilter(self)
+        livekit = logging.getLogger(LIVEKIT_LOGGER)
+        level, self._shown_from = livekit.level, livekit.getEffectiveLevel()
+        livekit.addFilter(self)
+        # Where only what is critical is wanted, its errors must still come this far.
+        livekit.setLevel(min(self._shown_from, logging.ERROR))
         try:
             yield
         finally:
-            logging.getLogger(LIVEKIT_LOGGER).removeFilter(self)
+            livekit.setLevel(level)
+            livekit.removeFilter(self)

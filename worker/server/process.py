@@ -18,6 +18,7 @@ class Process:
     pid: int
     is_warm: bool = False
     job_id: str | None = None
+    room_id: str = ""
     began_at: float = 0.0
     ended: CallEnded | None = None
     error: str = "the process ended while it loaded"
@@ -39,12 +40,13 @@ def over_of(process: Process, job_id: str, killed_for: Cause | None) -> CallOver
     return CallOver(job_id, killed_for or Cause.CRASHED, time.monotonic() - process.began_at)
 
 
-def log(over: CallOver) -> None:
+def log(over: CallOver, room_id: str) -> None:
     """One record a call, an error where it failed."""
     outcome = OUTCOMES[over.cause]
     level = logging.ERROR if outcome is Outcome.FAILED else logging.INFO
     fields = {
         "job_id": over.job_id,
+        "room_id": room_id,
         "outcome": outcome.value,
         "cause": over.cause.value,
         "seconds": round(over.seconds, 3),

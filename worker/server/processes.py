@@ -41,6 +41,7 @@ FIRST_LINE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 PAUSE_AFTER_NONSENSE_SECONDS = 0.1
+FORGOTTEN_AFTER_SECONDS = 60.0
 
 
 async def _nothing() -> None:
@@ -78,18 +79,18 @@ class Processes:
 
     @property
     def warm_count(self) -> int:
-        """Processes that wait for a call."""
-        return sum(process.is_warm and process.job_id is None for process in self._connected)
+        """Processes that wait for a call; asked from LiveKit's thread for the load, too."""
+        return sum(p.is_warm and p.job_id is None for p in tuple(self._connected))
 
     def without_leaving(self, calls: Iterable[Call]) -> list[Call]:
-        """Those of LiveKit's jobs that still need their slot: the caller of the others has left."""
-        jobs = list(calls)
-        self._leaving.intersection_update(job.id for job in jobs)
-        return [job for job in jobs if job.id not in self._leaving]
+        """Those of LiveKit's jobs that still need their slot: the caller of the others has left.
+        From any thread.
+        """
+        return [job for job in calls if job.id not in self._leaving]
 
     def pids(self) -> dict[str, int]:
         """The process of each call."""
-        return {p.job_id: p.pid for p in self._connected if p.job_id is not None}
+        return {p.job_id: p.pid for p in tuple(self._connected) if p.job_id is not None}
 
     async def end_calls(self, cause: Cause, within_seconds: float) -> None:
         """Have every call ended politely, and wait for it, but not for longer than this."""
@@ -167,18 +168,22 @@ class Processes:
         self.on_fact(process.job_id, fact)
 
     def _begin(self, process: Process, job_id: str) -> None:
-        known = {call.id for call in self.state.calls()}
+        known = {call.id: call for call in self.state.calls()}
         if process.job_id is not None or job_id in self.pids() or job_id not in known:
             raise Wrong("call_started for a call that is not its own")
         process.job_id, process.began_at = job_id, time.monotonic()
+        process.room_id = known[job_id].room_id
 
     def _gone(self, process: Process) -> None:
         self._connected.discard(process)
         killed_for = self.deaths.cause_of(process.pid)
         if process.job_id is not None:
             over = over_of(process, process.job_id, killed_for)
-            log(over)
+            log(over, process.room_id)
             self.on_over(over)
+            # By then LiveKit has seen the end of the process, and the job is none of its own.
+            loop = asyncio.get_running_loop()
+            loop.call_later(FORGOTTEN_AFTER_SECONDS, self._leaving.discard, process.job_id)
         elif not process.is_warm and not self.state.is_stopping:
             self.state.prewarm_failed(process.error)
             logger.error(

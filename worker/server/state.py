@@ -23,10 +23,13 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call on this pod. `began_at` is unix seconds, of the moment LiveKit assigned it."""
+    """A call on this pod. `began_at` is unix seconds, of the moment LiveKit assigned it; `room_id`
+    is LiveKit's (RM_…).
+    """
 
     id: str
     began_at: float
+    room_id: str = ""
 
 
 @dataclass(slots=True)

@@ -68,9 +68,11 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
         handler=hosted.on_request,
         is_warm=is_warm,
     )
-    server.load_fnc = lambda: (
-        meter.load(state.call_count) if is_warm() else settings.pod.load_threshold
-    )
+
+    def load_now() -> float:
+        return meter.load(state.call_count) if is_warm() else settings.pod.load_threshold
+
+    server.load_fnc = load_now
     server.rtc_session(
         entrypoint.answer,
         agent_name=settings.agent.name or hosted.agent_name,
@@ -84,9 +86,8 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
 
     # What the pod shows of its calls.
     agent_name = settings.agent.name or hosted.agent_name
-    telemetry = pod_reading.telemetry(
-        settings.telemetry, agent_name, server, processes, meter, reconnect
-    )
+    reading = partial(pod_reading.of, processes, meter, load_now, reconnect)
+    telemetry = pod_reading.telemetry(settings.telemetry, agent_name, server, processes, reading)
     processes.on_fact, processes.on_over = telemetry.observe, telemetry.call_over
     processes.on_wrong = telemetry.metrics.event_rejected
     admission.on_taken, admission.on_refused = telemetry.metrics.call_taken, telemetry.refused
@@ -137,4 +138,4 @@ def _server(
 
 
 def _calls(server: AgentServer) -> list[Call]:
-    return [Call(job.job.id, job.assigned_at) for job in server.active_jobs]
+    return [Call(job.job.id, job.assigned_at, job.job.room.sid) for job in server.active_jobs]

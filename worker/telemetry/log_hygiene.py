@@ -54,7 +54,7 @@ class Hygiene(logging.Filter):
 
     def _clean_text(self, record: logging.LogRecord) -> None:
         if isinstance(record.msg, str):
-            text = record.getMessage()
+            text = _text_of(record)
             if (cleaned := self._without_secrets(text)) != text:
                 record.msg, record.args = cleaned, None
         if record.exc_info and not record.exc_text:
@@ -82,6 +82,17 @@ class Hygiene(logging.Filter):
         if self._secrets is not None:
             text = self._secrets.sub(HIDDEN, text)
         return TOKENS.sub(HIDDEN, text)
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    """The message with its arguments. A call of a logger whose arguments do not fit is no error of
+    its caller: logging itself says so only where a record is written.
+    """
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        record.msg, record.args = f"{record.msg} (its arguments do not fit)", None
+        return record.getMessage()
 
 
 def _marked(key: str) -> str:

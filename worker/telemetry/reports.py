@@ -31,7 +31,9 @@ class Reports:
     def call_ended(self, call: CallRecord, seconds: float, account: CallAccount) -> None:
         """Write the report of a call that is over, and send it on its way."""
         report = document(call, seconds, account)
-        logger.info("call report", extra={"job_id": call.job_id, "report": report})
+        logger.info(
+            "call report", extra={"job_id": call.job_id, "room_id": call.room_id, "report": report}
+        )
         for courier in self._couriers:
             courier.add(report)
 

@@ -79,11 +79,11 @@ annotations:
 {{- end }}
 
 {{- /* The name that callers dispatch by, as far as the chart can know it: it is given, or the agent
-ships with voicefleet (worker/agents/). */}}
+ships with voicefleet and speaks (worker/agents/). */}}
 {{- define "voicefleet.agentName" -}}
 {{- if .Values.agent.name }}
 {{- .Values.agent.name }}
-{{- else if has .Values.agent.file (list "assistant" "interview") }}
+{{- else if has .Values.agent.file (list "assistant" "drive_thru" "front_desk" "interview" "phone" "realtime" "tools" "triage") }}
 {{- .Values.agent.file }}
 {{- end }}
 {{- end }}

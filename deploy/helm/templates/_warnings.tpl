@@ -23,6 +23,9 @@
 {{- if not (include "voicefleet.agentName" .) }}
 ! agent.name is not set, and the chart cannot know the name in {{ .Values.agent.file }}: `helm test` places no call. If the file has no name either, LiveKit gives it every new room of the project.
 {{- end }}
+{{- if and (eq .Values.agent.file "front_desk") (not (get .Values.settings "WORKER_CALENDAR_FILE")) }}
+! front_desk keeps appointments in a file of each pod: two pods give the same hour to two callers, and a pod that goes takes its own along. Set settings.WORKER_CALENDAR_FILE to a file on a volume that all pods share, or put your own calendar in its place.
+{{- end }}
 {{- end }}
 
 {{- define "voicefleet.warnings.size" -}}

@@ -133,14 +133,10 @@ class FrontDesk(Agent):
         """
         notes = context.userdata
         notes.proposal = None
-        if notes.unsettled is None:
-            return
-        with contextlib.suppress(calendar.TakenError):
-            await self._do(context, notes.unsettled)
-            raise opening.RefusedError(
-                f"the change before is done by now, the calendar has answered. {notes.summary()}"
-                " Tell the caller, and change that appointment if it is not wanted any more"
-            )
+        if notes.unsettled is not None:
+            with contextlib.suppress(calendar.TakenError):
+                await self._do(context, notes.unsettled)
+                raise calendar.DoneMeanwhileError(notes.summary())
 
 
 def instructions(notes: Notes) -> str:

@@ -37,6 +37,16 @@ class UnavailableError(RefusedError):
         )
 
 
+class DoneMeanwhileError(RefusedError):
+    """Before there is another change, the one that nobody answered for was made."""
+
+    def __init__(self, appointments: str) -> None:
+        super().__init__(
+            f"the change before is done by now, the calendar has answered. {appointments} Tell the"
+            " caller, and change that appointment if it is not wanted any more"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Appointment:
     """`reference` is four digits, which the caller is told and proves the appointment with."""

@@ -20,7 +20,7 @@ from worker.agents import closing
 from worker.agents.assistant import library
 from worker.agents.assistant.library import Day
 from worker.agents.closing import FORGIVEN_FAILURES
-from worker.providers import realtime, session
+from worker.providers import realtime
 
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
 # A model with a voice of its own is told what to say; nobody reads a text out.
@@ -96,6 +96,5 @@ async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
     call: AgentSession[None] = realtime.build(ctx.proc)
     closing.watch(call)
-    zone = session.settings_of(ctx.proc).shipped.zone
-    await call.start(agent=RealtimeAssistant(zone), room=ctx.room)
+    await call.start(agent=RealtimeAssistant(realtime.zone_of(ctx.proc)), room=ctx.room)
     await ctx.connect()
