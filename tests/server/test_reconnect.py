@@ -1,9 +1,13 @@
 """The pace at which a lost LiveKit is asked again."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from aiohttp import web
 
+from worker.server import reconnect
 from worker.server.reconnect import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, PacedSession, Reconnect
 
 
@@ -100,3 +104,45 @@ async def test_a_livekit_that_never_takes_the_pod_is_given_up(
     asking.cancel()
     assert opened == [("ws://livekit/agent", 30.0)] * 3
     assert session.closed is False
+
+
+@pytest.fixture
+async def mute(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The address of a LiveKit that opens the socket, answers pings, and says nothing."""
+    monkeypatch.setattr(reconnect, "REGISTERED_WITHIN_SECONDS", 0.2)
+
+    async def answer(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/agent", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"ws://127.0.0.1:{runner.addresses[0][1]}/agent"
+    await runner.cleanup()
+
+
+async def test_a_livekit_that_never_answers_the_registration_is_left(mute: str) -> None:
+    """Nothing but the startup probe ended this wait, and after a reconnect not even that."""
+    pace = Reconnect(most_refused=99)
+    async with aiohttp.ClientSession() as session:
+        socket = await PacedSession(session, pace).ws_connect(mute)
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(socket.receive_bytes(), 10)
+        assert socket.closed
+    assert not pace.is_connected
+
+
+async def test_a_livekit_that_has_taken_the_pod_may_be_silent(mute: str) -> None:
+    pace = Reconnect(most_refused=99)
+    async with aiohttp.ClientSession() as session:
+        socket = await PacedSession(session, pace).ws_connect(mute)
+        pace.registered()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.receive_bytes(), 1.0)
+        await socket.close()

@@ -2,10 +2,12 @@
 
 LiveKit's own loop (livekit-agents 1.8.9, worker.py, _connection_task) forgets its failures as soon
 as a socket opens. A server that opens it and then fails the registration is asked again at once,
-hundreds of times a second, and never given up. So each attempt to open one goes through here.
+hundreds of times a second, and never given up; one that opens it and says nothing is waited for
+without end. So each attempt to open one goes through here.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +21,10 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 # A connection that held for so long was a good one: the next pause is a first one again.
 STABLE_SECONDS = 30.0
+# The answer to a registration comes in milliseconds.
+REGISTERED_WITHIN_SECONDS = 15.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,6 +42,8 @@ class Reconnect:
     registered_at: float | None = None
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
     _has_been_registered: bool = False
+    _patience: asyncio.TimerHandle | None = None
+    _hanging_up: asyncio.Task[Any] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -43,6 +51,7 @@ class Reconnect:
 
     def registered(self) -> None:
         """LiveKit has taken the pod."""
+        self._wait_no_longer()
         self.reconnects += self._has_been_registered
         self._has_been_registered = True
         self.registered_at, self.refused = self.clock(), 0
@@ -56,6 +65,7 @@ class Reconnect:
 
     async def before_attempt(self) -> None:
         """Wait as long as is due; after the last attempt, say so and wait for the end."""
+        self._wait_no_longer()
         if self.registered_at is not None:
             if self.clock() - self.registered_at >= STABLE_SECONDS:
                 self.attempts = 0
@@ -67,6 +77,20 @@ class Reconnect:
             await asyncio.sleep(pause)
         self.attempts, self.refused = self.attempts + 1, self.refused + 1
 
+    def opened(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """A connection, on which LiveKit now has to take the pod, or it is closed."""
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(REGISTERED_WITHIN_SECONDS, self._hang_up, socket)
+
+    def _hang_up(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        waited = {"waited_seconds": REGISTERED_WITHIN_SECONDS}
+        logger.warning("connected, and not registered: connecting anew", extra=waited)
+        self._hanging_up = asyncio.create_task(socket.close(), name="leave a mute LiveKit")
+
+    def _wait_no_longer(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
 
 class PacedSession:
     """LiveKit's HTTP session, whose websockets open at the pace of `Reconnect`."""
@@ -76,7 +100,9 @@ class PacedSession:
 
     async def ws_connect(self, *arguments: Any, **options: Any) -> Any:
         await self._pace.before_attempt()
-        return await self._session.ws_connect(*arguments, **options)
+        socket = await self._session.ws_connect(*arguments, **options)
+        self._pace.opened(socket)
+        return socket
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
