@@ -69,3 +69,9 @@ def test_no_limit_for_a_call_is_better_than_one_that_ends_healthy_calls() -> Non
 
 def test_a_pod_without_a_limit_gives_none_to_its_calls() -> None:
     assert slots.call_memory_limit_bytes(None, slots=8) is None
+
+
+@pytest.mark.parametrize("limit_mib", [300, 376, 499, 625, 2000])
+def test_a_call_is_warned_of_before_it_is_ended(limit_mib: int) -> None:
+    """A derived limit under the default warning ended calls without a word."""
+    assert slots.call_memory_warn_bytes(500 * MIB, limit_mib * MIB) < limit_mib * MIB

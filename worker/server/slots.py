@@ -102,6 +102,15 @@ def call_memory_limit_bytes(
     return each if each >= LEAST_CALL_LIMIT_BYTES else None
 
 
+def call_memory_warn_bytes(set_bytes: int, limit_bytes: int | None) -> int:
+    """PSS of a call of which the log warns: what is set, and in any case before the limit ends it.
+
+    >>> call_memory_warn_bytes(500, limit_bytes=400)
+    320
+    """
+    return set_bytes if limit_bytes is None else min(set_bytes, limit_bytes * 8 // 10)
+
+
 def _planned_bytes(memory_limit_bytes: int) -> int:
     return math.floor(memory_limit_bytes * MEMORY_FULL_RATIO)
 

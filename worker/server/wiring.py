@@ -17,6 +17,7 @@ from worker.server.pod_telemetry import PodTelemetry
 from worker.server.processes import LONGEST_PAUSE_SECONDS, Processes
 from worker.server.reconnect import Reconnect
 from worker.server.state import Call, PodState
+from worker.setting_groups import Pod as PodSettings
 from worker.settings import Settings
 
 BYTES_PER_MB = 1024 * 1024
@@ -51,7 +52,9 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
         share.memory_bytes, decided.slots
     )
 
-    server = _server(settings, hosted, decided.slots, call_limit_bytes)
+    memory = _call_memory(settings.pod, call_limit_bytes, share)
+
+    server = _server(settings, hosted, decided.slots, memory)
     state = PodState(
         decided.slots,
         calls=lambda: processes.without_leaving(_calls(server)) if state.is_serving else (),
@@ -107,8 +110,30 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     return Pod(server, state, processes, reconnect, telemetry)
 
 
+@dataclass(frozen=True, slots=True)
+class CallMemory:
+    """PSS of a call in MiB, as LiveKit wants it: what it is warned of and ended for; 0 is never."""
+
+    warn_mb: float
+    limit_mb: float
+
+
+def _call_memory(pod: PodSettings, limit_bytes: int | None, share: cgroup.Share) -> CallMemory:
+    warn_bytes = slots.call_memory_warn_bytes(pod.call_memory_warn_bytes, limit_bytes)
+    if limit_bytes is None and share.memory_bytes is not None:
+        fix = "raise the pod's memory, lower WORKER_SLOTS, or set WORKER_CALL_MEMORY_LIMIT_BYTES"
+        logger.warning(
+            "a call has no memory limit of its own: one that leaks may end them all",
+            extra={"pod_bytes": share.memory_bytes, "fix": fix},
+        )
+    else:
+        said = {"warn_bytes": warn_bytes, "limit_bytes": limit_bytes}
+        logger.info("memory of a call decided", extra=said)
+    return CallMemory(warn_bytes / BYTES_PER_MB, (limit_bytes or 0) / BYTES_PER_MB)
+
+
 def _server(
-    settings: Settings, hosted: AgentFile, slot_count: int, call_limit_bytes: int | None
+    settings: Settings, hosted: AgentFile, slot_count: int, memory: CallMemory
 ) -> AgentServer:
     pod, livekit = settings.pod, settings.livekit
     return AgentServer(
@@ -127,8 +152,8 @@ def _server(
         initialize_process_timeout=pod.prewarm_timeout_seconds + LONGEST_PAUSE_SECONDS,
         drain_timeout=pod.drain_timeout_seconds,
         session_end_timeout=pod.session_end_timeout_seconds,
-        job_memory_warn_mb=pod.call_memory_warn_bytes / BYTES_PER_MB,
-        job_memory_limit_mb=call_limit_bytes / BYTES_PER_MB if call_limit_bytes else 0,
+        job_memory_warn_mb=memory.warn_mb,
+        job_memory_limit_mb=memory.limit_mb,
         permissions=hosted.permissions,
         preload_modules=["worker.job.preload"]
         + ["worker.job.preload_providers"] * hosted.uses_our_providers,
