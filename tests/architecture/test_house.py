@@ -27,6 +27,7 @@ PRIVATE_LIVEKIT_NAMES: dict[str, set[str]] = {
         "_server_type",
         "_permissions",
     },
+    "worker/job/ending.py": {"_options"},
     "worker/server/freed.py": {"_refresh_worker_load", "_update_worker_status"},
     "worker/server/reconnect.py": {"_http_session"},
     "worker/providers/turns.py": {"_InferenceRunner"},

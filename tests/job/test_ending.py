@@ -63,6 +63,7 @@ class Voice:
     output = SimpleNamespace(audio=object(), transcription=None)
 
     def __init__(self, done: list[str]) -> None:
+        self.room_io = SimpleNamespace(_options=SimpleNamespace(close_on_disconnect=True))
         self._done = done
         self.hangs = False
 
@@ -227,6 +228,14 @@ def test_a_slot_is_free_when_the_last_caller_has_hung_up_and_not_when_a_line_is_
     line = Line() if has_session else NoSession()
     line.room = SimpleNamespace(remote_participants=others)
     assert ending_of(line).somebody_left(gone_for(reason)) is is_over
+
+
+def test_a_slot_is_kept_where_the_agent_file_waits_for_a_caller_who_comes_back() -> None:
+    """A page was loaded again: the call went on, and its slot was given to another one."""
+    voice = Voice([])
+    voice.room_io._options.close_on_disconnect = False
+    end = ending_of(Line(session=voice))
+    assert not end.somebody_left(gone_for(rtc.DisconnectReason.CLIENT_INITIATED))
 
 
 async def test_a_session_in_place_of_one_that_failed_lets_the_call_go_on() -> None:

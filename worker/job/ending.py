@@ -87,7 +87,7 @@ class Ending:
         """
         self._is_alone = not self._ctx.room.remote_participants
         hung_up = participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS
-        return self._is_alone and hung_up and session_of(self._ctx) is not None
+        return self._is_alone and hung_up and _ends_with_its_caller(session_of(self._ctx))
 
     def session_starts(self) -> None:
         """One that takes the place of a session that failed; the call goes on."""
@@ -117,6 +117,18 @@ def session_of(ctx: JobContext) -> AgentSession[Any] | None:
     with contextlib.suppress(RuntimeError):
         return ctx.primary_session
     return None
+
+
+def _ends_with_its_caller(session: AgentSession[Any] | None) -> bool:
+    """Whether LiveKit closes it where the caller hangs up; an agent file may have it wait for one
+    who comes back.
+    """
+    if session is None:
+        return False
+    with contextlib.suppress(RuntimeError):
+        return session.room_io._options.close_on_disconnect
+    # Started without a room: LiveKit watches over no caller.
+    return False
 
 
 def talk_with_each_other(room: rtc.Room) -> bool:
