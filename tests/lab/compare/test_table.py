@@ -46,6 +46,10 @@ def test_the_table_has_a_row_for_each_drill_and_a_column_for_each_subject() -> N
         (Outcome(0, 2, seconds(9.0)), Outcome(0, 2, seconds(1.0)), "voicefleet does better"),
         (Outcome(figures=seconds(1.0)), Outcome(figures=seconds(2.0)), "Stock does better"),
         (Outcome(figures=seconds(1.0)), Outcome(figures=seconds(1.09)), "Both do as well"),
+        # Once is chance; so are ranges that lie over each other.
+        (Outcome(figures=seconds(5.3)), Outcome(figures=seconds(3.3)), "Both do as well"),
+        (Outcome(figures=seconds(1, 1.3, 1.7)), Outcome(figures=seconds(0.9, 1.1, 1.6)), "Both"),
+        (Outcome(figures=seconds(6, 6.1, 8.8)), Outcome(figures=seconds(4.6, 4.8, 5.9)), "voice"),
         (Outcome(figures=seconds(0.0)), Outcome(figures=seconds(0.0)), "Both do as well"),
         (Outcome(figures=seconds(5.0)), Outcome(figures=seconds(0.0)), "voicefleet does better"),
         (Outcome(0, 1, seconds(1.0, name="a")), Outcome(0, 1, seconds(9.0, name="b")), "Both"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from worker import errors
-from worker.lab.compare.outcome import Drill, Outcome, Subject
+from worker.lab.compare.outcome import Drill, Figure, Outcome, Subject
 
 BEGIN, END = "<!-- compare -->", "<!-- /compare -->"
 
@@ -14,6 +14,10 @@ Results = Mapping[tuple[str, Subject], Outcome]
 
 # A difference below this is the machine's, not the worker's.
 SAME_WITHIN_RATIO = 0.1
+# So is one that fewer of the pairs show, a value of each; and a time taken once, of which one is
+# not twice the other.
+LEAST_PAIRS_RATIO = 0.8
+SINGLE_TIME_FACTOR = 2.0
 
 
 def markdown(drills: Sequence[Drill], results: Results) -> str:
@@ -36,21 +40,31 @@ def verdicts(drills: Sequence[Drill], results: Results) -> list[str]:
 
 
 def verdict(drill: Drill, stock: Outcome, ours: Outcome) -> str:
-    """Fewer calls lost is better; where as many are, the first figure decides, if it differs by
-    more than a tenth.
+    """Fewer calls lost is better; where as many are, the first figure decides, if it tells the two
+    apart.
     """
     if not drill.is_ranked or stock.failed or ours.failed:
         return "Not ranked"
     difference = _ratio(stock) - _ratio(ours)
     if difference == 0 and stock.figures and ours.figures:
         theirs, own = stock.figures[0], ours.figures[0]
-        if theirs.name == own.name and theirs.median != own.median:
-            least = min(theirs.median, own.median)
-            gap = theirs.median - own.median
-            difference = gap if abs(gap) > SAME_WITHIN_RATIO * least else 0
+        if theirs.name == own.name and _tells_apart(theirs, own):
+            difference = theirs.median - own.median
     if difference == 0:
         return "Both do as well"
     return "voicefleet does better" if difference > 0 else "Stock does better"
+
+
+def _tells_apart(theirs: Figure, own: Figure) -> bool:
+    least, most = sorted((theirs.median, own.median))
+    if most - least <= SAME_WITHIN_RATIO * least:
+        return False
+    if own.unit == "s" and len(theirs.values) == len(own.values) == 1:
+        return most >= SINGLE_TIME_FACTOR * least
+    pairs = [(one, other) for one in theirs.values for other in own.values]
+    is_less = own.median < theirs.median
+    agreeing = sum(one != other and (other < one) == is_less for one, other in pairs)
+    return agreeing >= LEAST_PAIRS_RATIO * len(pairs)
 
 
 def write(path: Path, text: str) -> None:
