@@ -33,22 +33,22 @@ class CallerBrokeError(Exception):
 
 
 class Call:
-    """From the dialling to the hanging up."""
+    """From the dialling to the hanging up. `room` is the name of its process, too."""
 
     def __init__(
         self, livekit: LiveKitServer, *, room: str = "call", patience: float = PATIENCE_SECONDS
     ) -> None:
         self._progress = Progress()
         self._changes = Changes()
-        self._room = f"{room}-{secrets.token_hex(6)}"
+        self.room = f"{room}-{secrets.token_hex(6)}"
         self._patience = patience
         self._address = Address(
-            *(livekit.url, livekit.api_key, livekit.api_secret, caller.AGENT, self._room),
+            *(livekit.url, livekit.api_key, livekit.api_secret, caller.AGENT, self.room),
             identity=f"caller-{secrets.token_hex(3)}",
         )
         self._line, self._far_end = PROCESSES.Pipe()
         self._said: Heard | Exception | None = None
-        self._task = asyncio.create_task(self._follow(), name=self._room)
+        self._task = asyncio.create_task(self._follow(), name=self.room)
 
     def __repr__(self) -> str:
         """For whoever reads why a test failed: who was heard when, in seconds of one clock."""
@@ -57,12 +57,7 @@ class Call:
             for spans in (self._progress.asked, self._progress.heard)
         )
         how = "on" if self.is_on else "lost" if self._progress.is_lost else "over"
-        return f"<{self._room}, {how}: asked {asked}, heard {heard}>"
-
-    @property
-    def room(self) -> str:
-        """Its name, and its process's."""
-        return self._room
+        return f"<{self.room}, {how}: asked {asked}, heard {heard}>"
 
     @property
     def is_on(self) -> bool:
@@ -85,7 +80,7 @@ class Call:
             waiting.cancel()
             self._task.result()
         else:
-            assert await waiting, f"{self._room} is not {what} within {within:.0f} s"
+            assert await waiting, f"{self.room} is not {what} within {within:.0f} s"
         return self
 
     async def hang_up(self) -> Heard:
@@ -110,16 +105,16 @@ class Call:
         """:raises CallerBrokeError: if its process ended before it had told what was heard.
         :raises LiveKitError: if LiveKit cannot be reached or refuses the key.
         """
-        with tempfile.NamedTemporaryFile(prefix=f"{self._room}-", suffix=".log") as log:
+        with tempfile.NamedTemporaryFile(prefix=f"{self.room}-", suffix=".log") as log:
             given = (self._far_end, self._address, self._patience, Path(log.name))
-            process = PROCESSES.Process(target=caller.run, args=given, name=self._room, daemon=True)
+            process = PROCESSES.Process(target=caller.run, args=given, name=self.room, daemon=True)
             await asyncio.to_thread(process.start)
             self._far_end.close()
             await self._until_silent()
             await asyncio.to_thread(process.join)
             if self._said is None:
                 said_last = log.read()[-LOG_BYTES:].decode(errors="replace")
-                raise CallerBrokeError(f"{self._room} {_how(process.exitcode)}: {said_last}")
+                raise CallerBrokeError(f"{self.room} {_how(process.exitcode)}: {said_last}")
         if isinstance(self._said, Exception):
             raise self._said
         return self._said

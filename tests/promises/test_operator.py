@@ -1,5 +1,6 @@
 """What an operator does by hand: the preflight, the probe, a start that cannot be, a stop."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises.test_pod import endpoints_of, worker_of
 from worker.errors import ExitCode
 from worker.lab import conversation, processes, stack
 from worker.lab.stack import Stack
@@ -45,6 +47,20 @@ def test_check_of_a_worker_that_can_start_is_all_ok(assistant_stack: Stack) -> N
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 9
     assert lines[-1].startswith("all is well")
+
+
+async def test_check_in_a_running_pod_says_that_the_port_is_its_own(assistant_stack: Stack) -> None:
+    """Four runbooks tell to run it there, and it failed in every pod."""
+    _, _, port = (await endpoints_of(worker_of(assistant_stack))).rpartition(":")
+    done = await asyncio.to_thread(run, assistant_stack, "check", WORKER_HTTP_PORT=port)
+    assert done.returncode == ExitCode.OK, done.stdout
+    assert "of a pod that runs here and is ready" in done.stdout
+
+
+def test_check_names_a_port_that_somebody_else_has(assistant_stack: Stack, taken_port: str) -> None:
+    done = run(assistant_stack, "check", WORKER_HTTP_PORT=taken_port)
+    assert done.returncode == ExitCode.PORT
+    assert f"cannot listen on 127.0.0.1:{taken_port}" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -101,6 +117,15 @@ def test_a_taken_port_ends_the_start(assistant_stack: Stack, taken_port: str) ->
     error, fix = done.stderr.splitlines()[-2:]
     assert error.startswith(f"error: the endpoints cannot listen on 127.0.0.1:{taken_port}")
     assert fix.startswith("fix: set WORKER_HTTP_PORT")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_livekit_that_never_comes_ends_the_start_with_its_own_code(
+    assistant_stack: Stack,
+) -> None:
+    nobody = {"LIVEKIT_URL": "ws://127.0.0.1:9", "WORKER_LIVEKIT_WAIT_SECONDS": "2"}
+    done = run(assistant_stack, "start", **nobody)
+    assert done.returncode == ExitCode.LIVEKIT, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

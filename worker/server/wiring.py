@@ -73,7 +73,8 @@ def build(settings: Settings, hosted: AgentFile) -> Pod:
     )
 
     def load_now() -> float:
-        return meter.load(state.call_count) if is_warm() else settings.pod.load_threshold
+        sampled = meter.load(state.call_count)
+        return sampled if is_warm() else settings.pod.load_threshold
 
     server.load_fnc = load_now
     server.rtc_session(

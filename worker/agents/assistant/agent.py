@@ -7,7 +7,6 @@ from livekit.agents import Agent, AgentServer, AgentSession, JobContext, functio
 
 from worker.agents import closing, silence
 from worker.agents.assistant import library
-from worker.agents.assistant.library import Day
 from worker.providers import background, session
 
 GREETING = "Hello, this is the city library. How can I help you?"
@@ -26,7 +25,7 @@ class Assistant(Agent):
         self.session.say(GREETING)
 
     @function_tool
-    async def opening_hours(self, day: Day) -> str:
+    async def opening_hours(self, day: library.Day) -> str:
         """The opening hours of one day of the week.
 
         Args:

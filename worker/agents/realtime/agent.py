@@ -18,7 +18,6 @@ from livekit.agents import (
 
 from worker.agents import closing
 from worker.agents.assistant import library
-from worker.agents.assistant.library import Day
 from worker.agents.closing import FORGIVEN_FAILURES
 from worker.providers import realtime
 
@@ -51,7 +50,7 @@ class RealtimeAssistant(Agent):
         self.session.off("user_input_transcribed", self._on_heard)
 
     @function_tool
-    async def opening_hours(self, day: Day) -> str:
+    async def opening_hours(self, day: library.Day) -> str:
         """The opening hours of one day of the week.
 
         Args:
