@@ -26,14 +26,14 @@ COPY worker worker
 
 # ---- the worker alone
 FROM dependencies AS worker
-RUN rm -r worker/lab \
+RUN rm -r worker/voicefleet/lab \
  && uv build --quiet --wheel --no-build-isolation --python /opt/tools/bin/python \
  && uv pip install --quiet --python /opt/voicefleet --no-deps dist/*.whl
 # The weights of the turn detectors `english` and `multilingual` lie outside their wheel; LiveKit's
 # own lies in it, and needs nothing from a hub. Loading each once is the test of this stage.
-ARG WORKER_TURN_DETECTION=livekit
+ARG VOICEFLEET_TURN_DETECTION=livekit
 ENV HF_HOME=/opt/models
-RUN mkdir -p "$HF_HOME" && /opt/voicefleet/bin/python -m worker models
+RUN mkdir -p "$HF_HOME" && /opt/voicefleet/bin/voicefleet models
 
 # ---- the worker, with the lab
 FROM dependencies AS lab
@@ -70,7 +70,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5m --retries=3 \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/livez', timeout=4)"]
 # No shell and no init before Python: SIGTERM has to reach it, once.
-ENTRYPOINT ["python", "-m", "worker"]
+ENTRYPOINT ["voicefleet"]
 
 # ---- target demo: `call`, `demo` and the stand-ins; `helm test` runs it
 FROM base AS demo
@@ -82,7 +82,7 @@ FROM base AS runtime
 COPY --from=worker /opt/voicefleet /opt/voicefleet
 COPY --from=worker /opt/models /opt/models
 # The user who runs must find the models where they are.
-ARG WORKER_TURN_DETECTION=livekit
-ENV WORKER_TURN_DETECTION=${WORKER_TURN_DETECTION}
-RUN ["python", "-m", "worker", "models", "--verify"]
+ARG VOICEFLEET_TURN_DETECTION=livekit
+ENV VOICEFLEET_TURN_DETECTION=${VOICEFLEET_TURN_DETECTION}
+RUN ["voicefleet", "models", "--verify"]
 CMD ["start"]

@@ -12,10 +12,10 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
 demo: $(READY) ## A real call on this machine, without keys (KEEP=1 leaves the stack up)
-	@$(BIN)/python -m worker demo $(if $(KEEP),--keep)
+	@$(BIN)/voicefleet demo $(if $(KEEP),--keep)
 
 stop: $(READY) ## End what `make demo KEEP=1` left up
-	@$(BIN)/python -m worker demo --stop
+	@$(BIN)/voicefleet demo --stop
 
 # A call uses little of a core, and two at a time go well; what fills the machine has it to itself.
 test: $(READY) ## Every test, against a real livekit-server
@@ -40,10 +40,10 @@ gates: $(READY) ## Format, lint, types, direction of imports
 check: gates test ## What CI runs
 
 bench: $(READY) ## Ten calls one after the other, and where the time goes
-	@$(BIN)/python -m worker bench
+	@$(BIN)/voicefleet bench
 
 compare: $(READY) ## The same drills against LiveKit's own worker and ours (a quarter of an hour)
-	@$(BIN)/python -m worker compare $(if $(WRITE),--write $(WRITE))
+	@$(BIN)/voicefleet compare $(if $(WRITE),--write $(WRITE))
 
 # What follows from the chart: schema, tables, manifests, golden renders. See deploy/README.md.
 chart: $(READY)

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from worker import errors
-from worker import settings as settings_module
-from worker.lab import livekit_binary
-from worker.lab import livekit_server as server_module
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet import errors
+from voicefleet import settings as settings_module
+from voicefleet.lab import livekit_server as server_module
+from voicefleet.lab.livekit_server import LiveKitServer
 
 BINARY = pytest.StashKey[Path | errors.ToolError]()
 
@@ -25,7 +24,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     try:
         session.config.stash[BINARY] = asyncio.run(
-            livekit_binary.obtain(
+            server_module.obtain(
                 binary=settings_module.load().lab.livekit_server_bin,
                 progress=lambda line: reporter.write_line(line) if reporter else None,
             )

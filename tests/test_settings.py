@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker import errors, settings
-from worker.setting_groups import Model, Providers
+from voicefleet import errors, settings
+from voicefleet.settings.groups import Model, Providers
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -26,8 +26,8 @@ def test_defaults_need_no_environment_at_all() -> None:
 def test_the_environment_wins_over_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").write_text("WORKER_SLOTS=3\nWORKER_AGENT=interview\n")
-    monkeypatch.setenv("WORKER_SLOTS", "9")
+    (tmp_path / ".env").write_text("VOICEFLEET_SLOTS=3\nVOICEFLEET_AGENT=interview\n")
+    monkeypatch.setenv("VOICEFLEET_SLOTS", "9")
     loaded = settings.load()
     assert (loaded.pod.slots, loaded.agent.file) == (9, "interview")
 
@@ -40,33 +40,36 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = violations_of(
         monkeypatch,
-        WORKER_SLOTS="0",
-        WORKER_STT="whisper",
-        WORKER_LOAD_THRESHOLD="0.9",
-        WORKER_SLOT="4",
+        VOICEFLEET_SLOTS="0",
+        VOICEFLEET_STT="whisper",
+        VOICEFLEET_LOAD_THRESHOLD="0.9",
+        VOICEFLEET_SLOT="4",
         LIVEKIT_URL="livekit.example",
     )
-    named = ("WORKER_SLOTS", "WORKER_STT", "WORKER_SLOT", "LIVEKIT_URL")
+    named = ("VOICEFLEET_SLOTS", "VOICEFLEET_STT", "VOICEFLEET_SLOT", "LIVEKIT_URL")
     assert all(any(name in problem for problem in found) for name in named)
 
 
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"WORKER_LOAD_THRESHOLD": "0.8"}, "LiveKit's own limit"),
-        ({"WORKER_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
-        ({"WORKER_STT": "deepgram,openai", "WORKER_TURN_DETECTION": "stt"}, "when a turn ends"),
+        ({"VOICEFLEET_LOAD_THRESHOLD": "0.8"}, "LiveKit's own limit"),
+        ({"VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": "100MiB"}, "without a warning"),
+        (
+            {"VOICEFLEET_STT": "deepgram,openai", "VOICEFLEET_TURN_DETECTION": "stt"},
+            "when a turn ends",
+        ),
         ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),
-        ({"WORKER_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 4025 s"),
+        ({"VOICEFLEET_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 4025 s"),
         (
             {
-                "WORKER_SLOTS": "4",
-                "WORKER_CALL_MEMORY_LIMIT_BYTES": "600MiB",
-                "WORKER_MEMORY_LIMIT_BYTES": str(2 * 1024**3),
+                "VOICEFLEET_SLOTS": "4",
+                "VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": "600MiB",
+                "VOICEFLEET_MEMORY_LIMIT_BYTES": str(2 * 1024**3),
             },
             "more than the pod's memory",
         ),
-        ({"WORKER_REPORT_URL": "reports.example/calls"}, "no address to post to"),
+        ({"VOICEFLEET_REPORT_URL": "reports.example/calls"}, "no address to post to"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
@@ -79,7 +82,7 @@ def test_values_that_contradict_each_other_are_refused(
 def test_a_grace_period_that_holds_the_longest_stop_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORKER_GRACE_PERIOD_SECONDS", "4025")
+    monkeypatch.setenv("VOICEFLEET_GRACE_PERIOD_SECONDS", "4025")
     assert settings.load().pod.longest_stop_seconds == 4025
 
 
@@ -97,36 +100,36 @@ def test_a_grace_period_that_holds_the_longest_stop_is_taken(
 def test_only_an_agent_file_known_to_survive_a_fork_is_imported_before_it(
     monkeypatch: pytest.MonkeyPatch, file: str, told: str, is_preloaded: bool
 ) -> None:
-    monkeypatch.setenv("WORKER_AGENT", file)
-    monkeypatch.setenv("WORKER_PRELOAD_AGENT", told)
+    monkeypatch.setenv("VOICEFLEET_AGENT", file)
+    monkeypatch.setenv("VOICEFLEET_PRELOAD_AGENT", told)
     assert settings.load().agent.is_preloaded is is_preloaded
 
 
 def test_the_cpu_request_is_told_in_millicores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_CPU_REQUEST_MILLICORES", "1500")
+    monkeypatch.setenv("VOICEFLEET_CPU_REQUEST_MILLICORES", "1500")
     assert settings.load().pod.cpu_request_cores == 1.5
 
 
 def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_SLOT", "4")
+    monkeypatch.setenv("VOICEFLEET_SLOT", "4")
     with pytest.raises(errors.SettingsError) as raised:
         settings.load()
     assert raised.value.violations == [
-        ("there is no setting WORKER_SLOT", "did you mean WORKER_SLOTS?")
+        ("there is no setting VOICEFLEET_SLOT", "did you mean VOICEFLEET_SLOTS?")
     ]
 
 
 def test_what_kubernetes_adds_for_a_service_named_worker_is_no_misspelling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORKER_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("WORKER_PORT_8081_TCP", "tcp://10.0.0.1:8081")
+    monkeypatch.setenv("VOICEFLEET_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("VOICEFLEET_PORT_8081_TCP", "tcp://10.0.0.1:8081")
     assert settings.load()
 
 
 def test_a_violation_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
-    found = violations_of(monkeypatch, WORKER_SLOTS="many")
+    found = violations_of(monkeypatch, VOICEFLEET_SLOTS="many")
     assert "sk-very-secret" not in str(found)
     assert "sk-very-secret" not in repr(Providers())
 
@@ -141,13 +144,13 @@ def test_what_a_verb_requires_is_named_at_once() -> None:
 
 
 def test_a_chain_names_provider_model_and_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_TTS", "cartesia/sonic-3:katie, openai")
+    monkeypatch.setenv("VOICEFLEET_TTS", "cartesia/sonic-3:katie, openai")
     chain = settings.load().providers.tts
     assert chain == (Model("cartesia", "sonic-3", "katie"), Model("openai"))
     assert [str(link) for link in chain] == ["cartesia/sonic-3:katie", "openai"]
 
 
-@pytest.mark.parametrize("name", ["WORKER_DRAIN_TOKEN", "WORKER_REPORT_TOKEN"])
+@pytest.mark.parametrize("name", ["VOICEFLEET_DRAIN_TOKEN", "VOICEFLEET_REPORT_TOKEN"])
 def test_a_job_is_not_told_a_secret_that_no_call_needs(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import errors
-from worker.lab import go_program
-from worker.lab.go_program import GoProgram
+from voicefleet import errors
+from voicefleet.lab import go_program
+from voicefleet.lab.go_program import GoProgram
 
 CHART = Path(__file__).parent.parent / "helm"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.generate import worker_settings
 from deploy.generate.values import Key
-from worker import settings
+from voicefleet import settings
 
 
 def with_tables(readme: str, keys: tuple[Key, ...], own: dict[str, str]) -> str:

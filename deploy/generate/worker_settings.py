@@ -5,9 +5,9 @@ from typing import Any
 import yaml
 
 from deploy.generate import helm
-from worker import settings
-from worker.settings import Settings
-from worker.telemetry_groups import Lab
+from voicefleet import settings
+from voicefleet.settings import Settings
+from voicefleet.settings.telemetry import Lab
 
 # A key that is no secret by itself, but goes with one; and OpenTelemetry's own.
 SECRETS_BESIDE = ("LIVEKIT_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS")

@@ -14,8 +14,8 @@ import yaml
 from deploy.generate import golden
 from deploy.scan import findings
 from deploy.scan.findings import Finding
-from worker.lab import go_program
-from worker.lab.go_program import GoProgram
+from voicefleet.lab import go_program
+from voicefleet.lab.go_program import GoProgram
 
 WAIVERS = Path(__file__).with_name("waivers.yaml")
 

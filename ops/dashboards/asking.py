@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.lab.prometheus import Prometheus, Series
+from voicefleet.lab.prometheus import Prometheus, Series
 
 # Grafana asks for about a point a pixel; a panel in a picture is so wide.
 POINTS = 150

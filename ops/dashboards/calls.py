@@ -19,8 +19,8 @@ from ops.dashboards.panel import (
 )
 from ops.dashboards.query import LATELY, SHOWN, of, part, per_minute, quantile, rate, total
 from ops.dashboards.turns import HEARD, slowest, turns
-from worker.telemetry import names
-from worker.telemetry.names import Metric
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Metric
 
 # Refused ones never were calls; another pod may have taken them.
 ENDED = of(names.CALLS, 'outcome!="refused"')

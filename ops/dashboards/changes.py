@@ -14,7 +14,7 @@ from ops.dashboards.panel import (
 )
 from ops.dashboards.query import draining, of, per_minute
 from ops.dashboards.tables import Column, rows
-from worker.telemetry import names
+from voicefleet.telemetry import names
 
 POD = "{{pod}}"
 

@@ -13,8 +13,8 @@ from ops.dashboards.panel import (
 )
 from ops.dashboards.query import of, per_minute, rate, total
 from ops.dashboards.tables import Column, rows
-from worker.telemetry import names
-from worker.telemetry.names import Metric
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Metric
 
 MODEL = "{{provider}} {{model}}"
 INPUT, CACHED, OUTPUT = (of(names.TOKENS, f'type="{t}"') for t in ("input", "cached", "output"))

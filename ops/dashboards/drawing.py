@@ -13,7 +13,7 @@ from PIL import Image
 
 from ops.dashboards import plots
 from ops.dashboards.asking import Panel, Span, Target
-from worker.lab.prometheus import Series
+from voicefleet.lab.prometheus import Series
 
 Answers = Sequence[tuple[Target, Sequence[Series]]]
 

@@ -1,6 +1,6 @@
 """Some minutes of a real fleet for the dashboards' pictures: pods, calls, an outage and a drain.
 
-Nothing in it is made up: livekit-server, `python -m worker start`, Prometheus, and callers who
+Nothing in it is made up: livekit-server, `voicefleet start`, Prometheus, and callers who
 speak and listen. Only the providers are the lab's stand-ins.
 """
 
@@ -19,13 +19,13 @@ import aiohttp
 
 from ops.dashboards.asking import Span
 from ops.dashboards.query import RULES
-from worker import errors
-from worker.fleet import endpoints
-from worker.lab import caller, conversation, processes, prometheus, stack
-from worker.lab.caller import CallPlan
-from worker.lab.processes import Running
-from worker.lab.prometheus import SCRAPE_EVERY_SECONDS, Prometheus
-from worker.lab.stack import Stack
+from voicefleet import errors
+from voicefleet.fleet import endpoints
+from voicefleet.lab import caller, conversation, processes, prometheus, stack
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.processes import Running
+from voicefleet.lab.prometheus import SCRAPE_EVERY_SECONDS, Prometheus
+from voicefleet.lab.stack import Stack
 
 CALLERS = 2
 SECONDS = 200.0
@@ -37,7 +37,7 @@ YOUNG_SECONDS = 10.0
 # As a Grafana shows it whose data source is told that pods are scraped each 5 s.
 SHOWN_EVERY_SECONDS = 5.0
 # Who speaks has a second to fall back to.
-SETTINGS = {"WORKER_SLOTS": "2", "WORKER_TTS": "cartesia,openai"}
+SETTINGS = {"VOICEFLEET_SLOTS": "2", "VOICEFLEET_TTS": "cartesia,openai"}
 
 Say = Callable[[str], None]
 
@@ -56,10 +56,10 @@ class Fleet:
 
     async def start_pod(self, number: int) -> None:
         """Start a pod beside the stack's own, and wait until LiveKit has taken it."""
-        own = {"WORKER_AGENT": "assistant", "WORKER_HTTP_PORT": str(self.ports[number - 1])}
+        own = {"VOICEFLEET_AGENT": "assistant", "VOICEFLEET_HTTP_PORT": str(self.ports[number - 1])}
         pod = processes.start(
             f"pod-{number}",
-            processes.python("worker", "start"),
+            processes.python("voicefleet", "start"),
             environment=stack.operator_environment(self.up) | SETTINGS | own,
             folder=self.up.folder,
         )
@@ -98,7 +98,7 @@ async def ended(
 ) -> AsyncIterator[tuple[Prometheus, Span]]:
     """The Prometheus that has seen it all, and from when to when, once it is over."""
     ports = [_free_port() for _ in range(3)]
-    own = {**SETTINGS, "WORKER_HTTP_PORT": str(ports[0])}
+    own = {**SETTINGS, "VOICEFLEET_HTTP_PORT": str(ports[0])}
     plan = stack.Plan("assistant", "assistant", folder, livekit, (), tuple(own.items()))
     async with AsyncExitStack() as parts:
         up = await parts.enter_async_context(stack.run(plan, lambda *_: None))

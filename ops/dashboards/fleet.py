@@ -17,7 +17,7 @@ from ops.dashboards.panel import (
     number,
 )
 from ops.dashboards.query import of, per_minute, rate, recorded, total
-from worker.telemetry import names
+from voicefleet.telemetry import names
 
 FREE = f"sum({recorded('voicefleet:slots_free:sum')})"
 READY = f"sum({recorded('voicefleet:slots_ready:sum')})"

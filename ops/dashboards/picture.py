@@ -15,9 +15,9 @@ from ops.dashboards import asking, drawing, drill
 from ops.dashboards.asking import Span
 from ops.dashboards.cost import PRICES
 from ops.dashboards.files import DASHBOARDS, FOLDER
-from worker import settings as settings_module
-from worker.lab import livekit_binary, prometheus
-from worker.lab.prometheus import Prometheus
+from voicefleet import settings as settings_module
+from voicefleet.lab import livekit_server, prometheus
+from voicefleet.lab.prometheus import Prometheus
 
 PICTURES = FOLDER / "pictures"
 
@@ -39,7 +39,7 @@ async def draw(watching: Prometheus, span: Span, to: Path) -> None:
 
 async def _of_a_drill(to: Path) -> None:
     binary = settings_module.load().lab.livekit_server_bin
-    livekit = await livekit_binary.obtain(binary=binary, progress=print)
+    livekit = await livekit_server.obtain(binary=binary, progress=print)
     with tempfile.TemporaryDirectory(prefix="picture-") as name:
         began = drill.ended(livekit, prometheus.find(), Path(name), print)
         async with began as (watching, span):

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 from ops.dashboards.asking import Panel, Span, Target, legend
 from ops.dashboards.panel import BYTES, COUNT, RATIO, SECONDS
 from ops.dashboards.words import in_words
-from worker.lab.prometheus import Series
+from voicefleet.lab.prometheus import Series
 
 Answers = Sequence[tuple[Target, Sequence[Series]]]
 

@@ -17,8 +17,8 @@ from ops.dashboards.panel import (
     number,
 )
 from ops.dashboards.query import SHOWN, of, per_minute, quantile, total
-from worker.telemetry import names
-from worker.telemetry.names import Metric
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Metric
 
 INPUT, CACHED = (of(names.TOKENS, f'type="{t}"') for t in ("input", "cached"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from worker.telemetry import names
-from worker.telemetry.names import Kind, Metric
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Kind, Metric
 
 RULES = Path(__file__).parent.parent / "rules"
 

@@ -12,7 +12,7 @@ from ops.dashboards.panel import (
 )
 from ops.dashboards.query import LATELY, SHOWN, of, part, quantile, total
 from ops.dashboards.tables import Column, rows
-from worker.telemetry import names
+from voicefleet.telemetry import names
 
 HEARD = 'leg="heard"'
 SLOW_SECONDS = 2.0

@@ -4,9 +4,9 @@ from livekit.agents.voice.run_result import mock_tools
 
 from tests.agents import text_call
 from tests.agents.scripted_llm import Call, Reply
-from worker.agents.assistant import library
-from worker.agents.assistant.agent import GREETING, PROMPT, Assistant
-from worker.lab import conversation
+from voicefleet.agents.assistant import library
+from voicefleet.agents.assistant.agent import GREETING, PROMPT, Assistant
+from voicefleet.lab import conversation
 
 SCRIPT = conversation.load("assistant")
 

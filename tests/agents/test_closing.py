@@ -20,8 +20,8 @@ from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
 from tests.agents.scripted_llm import BreaksOff, Reply, ScriptedLLM
 from tests.agents.text_call import TextCall
-from worker.agents import closing
-from worker.agents.closing import APOLOGY, FORGIVEN_FAILURES, SAY_AGAIN
+from voicefleet.agents import closing
+from voicefleet.agents.closing import APOLOGY, FORGIVEN_FAILURES, SAY_AGAIN
 
 DOWN = APIConnectionError("the provider is down", retryable=False)
 

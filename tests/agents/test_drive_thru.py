@@ -11,12 +11,12 @@ from livekit.agents.voice.run_result import mock_tools
 from tests.agents import text_call
 from tests.agents.scripted_llm import BreaksOff, Call, Reply
 from tests.agents.text_call import TextCall
-from worker.agents import closing
-from worker.agents.drive_thru import order
-from worker.agents.drive_thru.agent import GOODBYE, GREETING, OrderTaker
-from worker.agents.drive_thru.menu import MENU, SIZES
-from worker.agents.drive_thru.order import MOST_OF_A_LINE, Order
-from worker.lab import conversation
+from voicefleet.agents import closing
+from voicefleet.agents.drive_thru import order
+from voicefleet.agents.drive_thru.agent import GOODBYE, GREETING, OrderTaker
+from voicefleet.agents.drive_thru.menu import MENU, SIZES
+from voicefleet.agents.drive_thru.order import MOST_OF_A_LINE, Order
+from voicefleet.lab import conversation
 
 SCRIPT = conversation.load("drive_thru")
 FINISH = Call("finish_order")

@@ -13,12 +13,12 @@ from livekit.agents import APIConnectionError
 from tests.agents import text_call
 from tests.agents.scripted_llm import Call, Reply
 from tests.agents.text_call import TextCall
-from worker.agents import closing
-from worker.agents.front_desk import calendar
-from worker.agents.front_desk.agent import GREETING, ONE_MOMENT, PROMPT, FrontDesk
-from worker.agents.front_desk.calendar import Appointment, Calendar
-from worker.agents.front_desk.notes import MOST_WRONG_REFERENCES, Notes
-from worker.agents.front_desk.sqlite_calendar import SqliteCalendar
+from voicefleet.agents import closing
+from voicefleet.agents.front_desk import calendar
+from voicefleet.agents.front_desk.agent import GREETING, ONE_MOMENT, PROMPT, FrontDesk
+from voicefleet.agents.front_desk.calendar import Appointment, Calendar
+from voicefleet.agents.front_desk.notes import MOST_WRONG_REFERENCES, Notes
+from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
 
 # A Monday.
 NOW = datetime(2030, 1, 7, 12, 15)
@@ -318,7 +318,9 @@ async def test_what_was_read_back_is_forgotten_where_the_caller_asks_for_somethi
 async def test_a_caller_who_waits_for_the_calendar_hears_that_it_takes_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.agents.front_desk.agent.SILENCE_BEFORE_ONE_MOMENT_SECONDS", 0.05)
+    monkeypatch.setattr(
+        "voicefleet.agents.front_desk.agent.SILENCE_BEFORE_ONE_MOMENT_SECONDS", 0.05
+    )
     monkeypatch.setattr(calendar, "PATIENCE_SECONDS", 0.5)
     slow = SlowCalendar(tmp_path / "slow.sqlite3", hang_count=9)
     async with call_to(slow, propose(), CONFIRM, "Please ring later.") as call:

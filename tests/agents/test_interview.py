@@ -9,15 +9,11 @@ from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
 from tests.agents.scripted_llm import Call, Reply, ScriptedLLM
 from tests.agents.text_call import TextCall
-from worker.agents.interview import scorecard
-from worker.agents.interview.agent import (
-    GREETING,
-    THANKS,
-    Interviewer,
-)
-from worker.agents.interview.questions import QUESTIONS
-from worker.agents.interview.scorecard import Scorecard
-from worker.lab import conversation
+from voicefleet.agents.interview import scorecard
+from voicefleet.agents.interview.agent import GREETING, THANKS, Interviewer
+from voicefleet.agents.interview.questions import QUESTIONS
+from voicefleet.agents.interview.scorecard import Scorecard
+from voicefleet.lab import conversation
 
 SCRIPT = conversation.load("interview")
 BEGIN = Call("begin_interview")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.agents.assistant import library
+from voicefleet.agents.assistant import library
 
 
 def test_saturday_is_from_ten_to_four_as_the_demo_call_says() -> None:

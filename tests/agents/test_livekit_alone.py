@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from livekit.agents.cli.discover import get_import_data
 
-import worker.agents
+import voicefleet.agents
 
-FOLDER = Path(worker.agents.__file__).parent
+FOLDER = Path(voicefleet.agents.__file__).parent
 AGENTS = sorted(path.parent.name for path in FOLDER.glob("*/agent.py"))
 
 
@@ -21,4 +21,4 @@ def test_every_folder_of_agents_is_an_agent() -> None:
 def test_livekit_finds_the_server_of_the_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     found = get_import_data(path=FOLDER / name / "agent.py")
-    assert found.import_string == f"worker.agents.{name}.agent:server"
+    assert found.import_string == f"voicefleet.agents.{name}.agent:server"

@@ -13,14 +13,14 @@ from livekit import api, rtc
 from tests.agents import text_call
 from tests.agents.scripted_llm import Call, Reply
 from tests.agents.text_call import TextCall
-from worker import settings as settings_module
-from worker.agent_groups import Phone
-from worker.agents.phone import dialling, telephone
-from worker.agents.phone.agent import CONNECTING, FAREWELL, GREETING, Workshop
-from worker.agents.phone.dialling import NotAnsweredError, Order, WrongOrderError
-from worker.agents.phone.telephone import Keypad, Line, Telephone
-from worker.lab import conversation, telephony
-from worker.lab.telephony import Asked, Telephony
+from voicefleet import settings as settings_module
+from voicefleet.agents.phone import dialling, telephone
+from voicefleet.agents.phone.agent import CONNECTING, FAREWELL, GREETING, Workshop
+from voicefleet.agents.phone.dialling import NotAnsweredError, Order, WrongOrderError
+from voicefleet.agents.phone.telephone import Keypad, Line, Telephone
+from voicefleet.lab import conversation, telephony
+from voicefleet.lab.telephony import Asked, Telephony
+from voicefleet.settings.agents import Phone
 
 SCRIPT = conversation.load("phone")
 KEY, SECRET = "key", "a secret that is long enough for a signature"
@@ -83,7 +83,7 @@ async def bridge(sip_status: int = 200, *, signed_with: str = SECRET) -> AsyncIt
 
 @pytest.fixture
 def settings(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Phone:
-    monkeypatch.setenv("WORKER_PHONE_DESK_NUMBER", DESK)
+    monkeypatch.setenv("VOICEFLEET_PHONE_DESK_NUMBER", DESK)
     return settings_module.load().phone
 
 

@@ -15,13 +15,13 @@ from livekit.plugins.openai import realtime
 
 from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
-from worker.agents import closing
-from worker.agents.assistant import library
-from worker.agents.closing import APOLOGY, FORGIVEN_FAILURES
-from worker.agents.realtime.agent import RealtimeAssistant
-from worker.lab import conversation, providers
-from worker.lab.behaviour import Behaviour, Behaviours, Fault
-from worker.lab.conversation import Conversation, Exchange, ToolCall
+from voicefleet.agents import closing
+from voicefleet.agents.assistant import library
+from voicefleet.agents.closing import APOLOGY, FORGIVEN_FAILURES
+from voicefleet.agents.realtime.agent import RealtimeAssistant
+from voicefleet.lab import conversation, providers
+from voicefleet.lab.behaviour import Behaviour, Behaviours, Fault
+from voicefleet.lab.conversation import Conversation, Exchange, ToolCall
 
 pytestmark = pytest.mark.slow
 

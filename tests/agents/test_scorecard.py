@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.agents.interview import scorecard
-from worker.agents.interview.questions import QUESTIONS
-from worker.agents.interview.scorecard import RefusedError, Scorecard
+from voicefleet.agents.interview import scorecard
+from voicefleet.agents.interview.questions import QUESTIONS
+from voicefleet.agents.interview.scorecard import RefusedError, Scorecard
 
 
 def scored(*scores: int) -> Scorecard:

@@ -7,8 +7,8 @@ from livekit.agents import Agent, AgentSession, SpeechCreatedEvent
 from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
 from tests.agents.scripted_llm import ScriptedLLM
-from worker.agents import silence
-from worker.agents.silence import FAREWELL, NUDGE, NUDGES_BEFORE_FAREWELL
+from voicefleet.agents import silence
+from voicefleet.agents.silence import FAREWELL, NUDGE, NUDGES_BEFORE_FAREWELL
 
 GREETING = "Hello."
 SHORT_SILENCE_SECONDS = 0.05

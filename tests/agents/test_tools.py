@@ -15,11 +15,11 @@ from tests.agents import text_call
 from tests.agents.scripted_llm import Call, Reply
 from tests.agents.text_call import TextCall
 from tests.waiting import wait_until
-from worker import settings as settings_module
-from worker.agents.tools import toolbox
-from worker.agents.tools.agent import EXAMPLE, GREETING, WITHOUT_TOOLS, ParcelAgent, server_of
-from worker.agents.tools.toolbox import FILLER, LONGEST_ANSWER_CHARACTERS, Toolbox
-from worker.lab import conversation
+from voicefleet import settings as settings_module
+from voicefleet.agents.tools import toolbox
+from voicefleet.agents.tools.agent import EXAMPLE, GREETING, WITHOUT_TOOLS, ParcelAgent, server_of
+from voicefleet.agents.tools.toolbox import FILLER, LONGEST_ANSWER_CHARACTERS, Toolbox
+from voicefleet.lab import conversation
 
 pytestmark = pytest.mark.slow
 
@@ -189,12 +189,12 @@ def test_the_settings_choose_the_server(monkeypatch: pytest.MonkeyPatch) -> None
     chosen = server_of(settings_module.load().tools)
     assert isinstance(chosen, MCPServerStdio)
     assert [chosen.command, *chosen.args] == EXAMPLE
-    monkeypatch.setenv("WORKER_MCP_COMMAND", "npx 'my server'")
+    monkeypatch.setenv("VOICEFLEET_MCP_COMMAND", "npx 'my server'")
     chosen = server_of(settings_module.load().tools)
     assert isinstance(chosen, MCPServerStdio)
     assert (chosen.command, chosen.args) == ("npx", ["my server"])
-    monkeypatch.setenv("WORKER_MCP_URL", "https://tools.example/mcp")
-    monkeypatch.setenv("WORKER_MCP_TOKEN", "secret")
+    monkeypatch.setenv("VOICEFLEET_MCP_URL", "https://tools.example/mcp")
+    monkeypatch.setenv("VOICEFLEET_MCP_TOKEN", "secret")
     chosen = server_of(settings_module.load().tools)
     assert isinstance(chosen, MCPServerHTTP)
     assert chosen.headers == {"Authorization": "Bearer secret"}

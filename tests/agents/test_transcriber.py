@@ -18,8 +18,8 @@ from livekit.agents.types import (
 )
 
 from tests.waiting import wait_until
-from worker.agents.transcriber import scribe
-from worker.agents.transcriber.scribe import DEAF, HEARS_AGAIN, Scribe
+from voicefleet.agents.transcriber import scribe
+from voicefleet.agents.transcriber.scribe import DEAF, HEARS_AGAIN, Scribe
 
 
 @dataclass(slots=True)

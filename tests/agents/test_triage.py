@@ -10,8 +10,8 @@ from tests.agents import text_call
 from tests.agents.loudspeaker import Loudspeaker, Voice
 from tests.agents.scripted_llm import Call, Reply, ScriptedLLM
 from tests.agents.text_call import TextCall
-from worker.agents import closing
-from worker.agents.triage.agent import (
+from voicefleet.agents import closing
+from voicefleet.agents.triage.agent import (
     GREETING,
     PROMPT,
     VOICES,
@@ -20,7 +20,7 @@ from worker.agents.triage.agent import (
     Support,
     Technical,
 )
-from worker.agents.triage.case import MOST_HANDOVERS_IN_A_TURN, Case
+from voicefleet.agents.triage.case import MOST_HANDOVERS_IN_A_TURN, Case
 
 BILL = Call("look_up_bill", {"number": "4 2 1"})
 DIED = APIConnectionError("the provider is down", retryable=False)

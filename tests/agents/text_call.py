@@ -11,7 +11,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.agents.voice.run_result import RunResult
 
 from tests.agents.scripted_llm import Reply, ScriptedLLM
-from worker.agents import closing, silence
+from voicefleet.agents import closing, silence
 
 # The scripted LLM fails when it is told to, so there is nothing to try again.
 NO_RETRY = SessionConnectOptions(llm_conn_options=APIConnectOptions(max_retry=0))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli import app, settings
-from worker.errors import EXIT_CODE_MEANINGS
-from worker.telemetry import names
+from voicefleet.cli import app, settings
+from voicefleet.errors import EXIT_CODE_MEANINGS
+from voicefleet.telemetry import names
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,7 +55,7 @@ def test_every_make_target_and_verb_that_is_named_exists(text: str) -> None:
         re.findall(r"^make ([a-z-]+)", text, re.M)
     )
     assert named <= targets
-    assert set(re.findall(r"python -m worker ([a-z]+)", text)) <= set(app.VERBS)
+    assert set(re.findall(r"voicefleet ([a-z]+)", text)) <= set(app.VERBS)
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])

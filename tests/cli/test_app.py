@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker import settings
-from worker.cli import app
-from worker.errors import EXIT_CODE_MEANINGS, ExitCode
-from worker.telemetry import logs
+from voicefleet import settings
+from voicefleet.cli import app
+from voicefleet.errors import EXIT_CODE_MEANINGS, ExitCode
+from voicefleet.telemetry import logs
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -65,7 +65,7 @@ def test_start_of_an_agent_with_our_providers_names_each_missing_key(
 ) -> None:
     for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
         monkeypatch.setenv(name, "ws://localhost:1")
-    monkeypatch.setenv("WORKER_STT", "openai")
+    monkeypatch.setenv("VOICEFLEET_STT", "openai")
     assert app.run(["start"]) == ExitCode.SETTINGS
     said = lines_of(capsys)
     assert [line.split()[1] for line in said if line.startswith("error:")] == [
@@ -79,7 +79,7 @@ def test_an_agent_file_that_is_not_there_ends_the_start(
 ) -> None:
     for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
         monkeypatch.setenv(name, "ws://localhost:1")
-    monkeypatch.setenv("WORKER_AGENT", "elsewhere/agent.py")
+    monkeypatch.setenv("VOICEFLEET_AGENT", "elsewhere/agent.py")
     assert app.run(["start"]) == ExitCode.AGENT_FILE
     error, fix = lines_of(capsys)[-2:]
     assert "no such file" in error
@@ -90,7 +90,7 @@ def test_no_livekit_ends_the_start_with_its_own_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIVEKIT_URL", "ws://127.0.0.1:9")
-    monkeypatch.setenv("WORKER_LIVEKIT_WAIT_SECONDS", "0")
+    monkeypatch.setenv("VOICEFLEET_LIVEKIT_WAIT_SECONDS", "0")
     for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "DEEPGRAM_API_KEY"):
         monkeypatch.setenv(name, "x" * 32)
     for name in ("OPENAI_API_KEY", "CARTESIA_API_KEY"):

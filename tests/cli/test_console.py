@@ -11,16 +11,16 @@ from urllib.request import urlopen
 
 import pytest
 
-from worker.cli import app
-from worker.errors import ExitCode
-from worker.lab import conversation, processes, stack
+from voicefleet.cli import app
+from voicefleet.errors import ExitCode
+from voicefleet.lab import conversation, processes, stack
 
 DRIVE_THRU = conversation.load("drive_thru")
 
 
 def talking(home: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        processes.python("worker", "console", "--agent", "drive_thru", *options),
+        processes.python("voicefleet", "console", "--agent", "drive_thru", *options),
         env=stack.clean_environment() | {"HOME": str(home)} | environment,
         cwd=home,
         stdin=subprocess.PIPE,

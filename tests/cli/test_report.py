@@ -1,7 +1,7 @@
 """A call in words."""
 
-from worker.cli import report
-from worker.lab.timeline import Event, EventKind, Timeline, Turn
+from voicefleet.cli import report
+from voicefleet.lab.timeline import Event, EventKind, Timeline, Turn
 
 
 def call_of(*turns: Turn) -> Timeline:

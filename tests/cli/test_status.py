@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker import errors
-from worker.cli import app, status
-from worker.errors import ExitCode
-from worker.fleet import endpoints, prometheus
-from worker.fleet.pods import Pod
-from worker.telemetry import logs
+from voicefleet import errors
+from voicefleet.cli import app, status
+from voicefleet.errors import ExitCode
+from voicefleet.fleet import endpoints, prometheus
+from voicefleet.fleet.pods import Pod
+from voicefleet.telemetry import logs
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

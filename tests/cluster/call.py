@@ -12,9 +12,9 @@ from pathlib import Path
 from tests.cluster import caller
 from tests.cluster.caller import Progress
 from tests.cluster.heard import Heard
-from worker.lab.address import Address
-from worker.lab.changes import Changes
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet.lab.changes import Changes
+from voicefleet.lab.line import Address
+from voicefleet.lab.livekit_server import LiveKitServer
 
 # A caller who has heard nothing for so long has hung up.
 PATIENCE_SECONDS = 15.0

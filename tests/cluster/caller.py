@@ -15,14 +15,13 @@ from pathlib import Path
 from livekit import rtc
 
 from tests.cluster.heard import Heard
-from worker import errors
-from worker.lab import conversation, line, microphone, speech
-from worker.lab.address import Address
-from worker.lab.changes import Changes
-from worker.lab.line import Line
-from worker.lab.listening import Ears, Transcriber, Utterance
-from worker.lab.microphone import Microphone
-from worker.lab.silence import Span, silences
+from voicefleet import errors
+from voicefleet.lab import conversation, line, microphone, speech
+from voicefleet.lab.changes import Changes
+from voicefleet.lab.line import Address, Line
+from voicefleet.lab.listening import Ears, Transcriber, Utterance
+from voicefleet.lab.microphone import Microphone
+from voicefleet.lab.timeline import Span, silences
 
 AGENT = "assistant"
 QUESTION = conversation.load(AGENT).exchanges[0].caller

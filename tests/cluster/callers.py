@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.cluster.call import PATIENCE_SECONDS, Call
-from worker import errors
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet import errors
+from voicefleet.lab.livekit_server import LiveKitServer
 
 TAKEN_WITHIN_SECONDS = 90.0
 

@@ -19,8 +19,8 @@ from tests.cluster.heard import Heard
 from tests.cluster.kubernetes import Cluster, run
 from tests.cluster.livekits import Movable
 from tests.cluster.watching import Watch, watching
-from worker.lab import livekit_server, processes, stack
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet.lab import livekit_server, processes, stack
+from voicefleet.lab.livekit_server import LiveKitServer
 
 HERE = Path(__file__).parent
 IMAGE, _, TAG = os.environ.get("VOICEFLEET_IMAGE", "voicefleet:0.1.0").rpartition(":")
@@ -104,7 +104,7 @@ async def world(
     livekit = await livekit_server.start(livekit_server_binary, folder, host)
     providers = processes.start(
         "providers",
-        processes.python("worker.lab.providers", "--host", host, "--key", stack.KEY),
+        processes.python("voicefleet.lab.providers", "--host", host, "--key", stack.KEY),
         environment=stack.clean_environment(),
         folder=folder,
     )

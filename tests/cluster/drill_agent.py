@@ -8,7 +8,7 @@ import signal
 
 from livekit.agents import AgentServer, JobContext
 
-from worker.agents.assistant import agent as assistant
+from voicefleet.agents.assistant import agent as assistant
 
 TALKS_SECONDS = 15.0
 # Of 24 MiB a second, 5 s fit between two of LiveKit's looks and below the pod's own limit.

@@ -12,10 +12,10 @@ from urllib.parse import urlparse
 from tests.cluster.conftest import IMAGE, TAG, World
 from tests.cluster.kubernetes import CHART, Cluster, Done, is_leaving, is_ready, until
 from tests.deploy.rendering import Values, merged
-from worker.lab import caller, conversation, stack, timeline
-from worker.lab.caller import CallPlan
-from worker.lab.livekit_server import LiveKitServer
-from worker.lab.timeline import Timeline
+from voicefleet.lab import caller, conversation, stack, timeline
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.livekit_server import LiveKitServer
+from voicefleet.lab.timeline import Timeline
 
 RELEASE = "voices"
 DEPLOYMENT = "voices-voicefleet"
@@ -27,7 +27,7 @@ PROVIDER_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
 # Run in a pod: holds memory for a while, up to 84 % of the limit.
 FILL = """
 import sys, time
-from worker.server import cgroup
+from voicefleet.pod import cgroup
 source = cgroup.find()
 limit = source.limits().memory_bytes
 held = bytearray(max(0, int(limit * 0.84) - source.reading().memory_bytes))

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from tests.cluster.kubernetes import Cluster
-from worker.lab import livekit_server, processes
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet.lab import livekit_server, processes
+from voicefleet.lab.livekit_server import LiveKitServer
 
 NAME = "livekit"
 

@@ -17,8 +17,8 @@ import yaml
 from deploy.generate import golden
 from tests.cluster import fleet
 from tests.cluster.kubernetes import CHART, Cluster, Object
-from worker.lab import prometheus
-from worker.lab.prometheus import Prometheus
+from voicefleet.lab import prometheus
+from voicefleet.lab.prometheus import Prometheus
 
 OPS = golden.ROOT / "ops" / "autoscaling"
 DISCOVERED = "pods.json"

@@ -15,7 +15,7 @@ from tests.cluster import fleet
 from tests.cluster.callers import Callers
 from tests.cluster.conftest import Record, World
 from tests.cluster.kubernetes import Cluster, until
-from worker.lab import stack
+from voicefleet.lab import stack
 
 pytestmark = [
     pytest.mark.quick,

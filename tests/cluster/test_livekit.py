@@ -17,7 +17,7 @@ from tests.cluster.callers import Callers, ringing
 from tests.cluster.conftest import Record, World
 from tests.cluster.kubernetes import Cluster, until
 from tests.cluster.livekits import Movable
-from worker.lab import processes
+from voicefleet.lab import processes
 
 pytestmark = [
     pytest.mark.server,

@@ -92,7 +92,7 @@ def worker_of(cluster: Cluster, name: str) -> psutil.Process:
     found = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [])[1:] == ["-m", "worker", "start"]
+        if (process.info["cmdline"] or [])[1:] == ["-m", "voicefleet", "start"]
         and wanted.search(Path(f"/proc/{process.pid}/cgroup").read_text())
     ]
     if not found:

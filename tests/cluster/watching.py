@@ -13,8 +13,8 @@ import aiohttp
 import psutil
 
 from tests.cluster.kubernetes import is_leaving, is_ready
-from worker import settings
-from worker.lab import processes
+from voicefleet import settings
+from voicefleet.lab import processes
 
 LOOK_EVERY_SECONDS = 1.0
 PROXY_WITHIN_SECONDS = 20.0

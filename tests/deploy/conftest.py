@@ -7,7 +7,7 @@ import pytest
 
 from deploy.generate import helm
 from tests.deploy.rendering import Chart
-from worker import errors
+from voicefleet import errors
 
 HELM = pytest.StashKey[Path | errors.ToolError]()
 

@@ -83,8 +83,8 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "put it into the Secret",
     ),
     "a derived setting": (
-        {"settings": {"WORKER_SLOTS": 9}},
-        "settings.WORKER_SLOTS is derived by the chart",
+        {"settings": {"VOICEFLEET_SLOTS": 9}},
+        "settings.VOICEFLEET_SLOTS is derived by the chart",
         "set slots instead",
     ),
     "a derived setting by extraEnv": (
@@ -93,8 +93,8 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "set livekit.url",
     ),
     "a worker's name for one's own": (
-        {"extraEnv": [{"name": "WORKER_SHOP", "value": "x"}]},
-        "WORKER_ is for the worker's settings",
+        {"extraEnv": [{"name": "VOICEFLEET_SHOP", "value": "x"}]},
+        "VOICEFLEET_ is for the worker's settings",
         "another name",
     ),
     "zero slots": (
@@ -146,8 +146,8 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "take it out",
     ),
     "a model in one's own network": (
-        {"settings": {"WORKER_LLM_URL": "https://vllm.models.svc/v1"}},
-        "WORKER_LLM_URL is in your own network (vllm.models.svc)",
+        {"settings": {"VOICEFLEET_LLM_URL": "https://vllm.models.svc/v1"}},
+        "VOICEFLEET_LLM_URL is in your own network (vllm.models.svc)",
         "networkPolicy.providers.to or extraEgress",
     ),
     "a model on a port of its own": (
@@ -176,8 +176,8 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "rollout.maxSurge=1",
     ),
     "reports where nothing can be written": (
-        {"settings": {"WORKER_REPORT_DIR": "/reports"}},
-        "settings.WORKER_REPORT_DIR is /reports, and the root file system is read-only",
+        {"settings": {"VOICEFLEET_REPORT_DIR": "/reports"}},
+        "settings.VOICEFLEET_REPORT_DIR is /reports, and the root file system is read-only",
         "extraVolumeMounts",
     ),
     "no pods": ({"scale": {"min": 0}}, "scale.min is 0", "--set scale.min=2"),
@@ -218,15 +218,15 @@ MISFITS: dict[str, tuple[Values, str]] = {
     "a typo at the top": ({"slotz": 8}, "additional properties 'slotz' not allowed"),
     "a typo below": ({"scale": {"minimum": 3}}, "at '/scale': additional properties 'minimum'"),
     "a setting that is none": (
-        {"settings": {"WORKER_SLOT": 3}},
-        "at '/settings': additional properties 'WORKER_SLOT' not allowed",
+        {"settings": {"VOICEFLEET_SLOT": 3}},
+        "at '/settings': additional properties 'VOICEFLEET_SLOT' not allowed",
     ),
     "a setting out of bounds": (
-        {"settings": {"WORKER_LIVEKIT_RETRIES": -1}},
-        "at '/settings/WORKER_LIVEKIT_RETRIES': minimum: got -1, want 0",
+        {"settings": {"VOICEFLEET_LIVEKIT_RETRIES": -1}},
+        "at '/settings/VOICEFLEET_LIVEKIT_RETRIES': minimum: got -1, want 0",
     ),
     "a setting that is no choice": (
-        {"settings": {"WORKER_VAD": "x"}},
+        {"settings": {"VOICEFLEET_VAD": "x"}},
         "must be one of 'livekit', 'silero'",
     ),
     "a secret that is none": ({"secrets": {"values": {"KEY": "x"}}}, "additional properties 'KEY'"),

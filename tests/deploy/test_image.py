@@ -10,9 +10,9 @@ import yaml
 
 from deploy.generate import golden, helm, values
 from tests.deploy.rendering import Chart, pod_template, worker
-from worker.cli import app
-from worker.job import agent_file
-from worker.setting_groups import Pod
+from voicefleet.cli import app
+from voicefleet.job import agent_file
+from voicefleet.settings.groups import Pod
 
 DOCKERFILE = (golden.ROOT / "Dockerfile").read_text()
 DEFAULTS = {k.name: k.default for k in values.leaves(values.read(helm.CHART / "values.yaml"))}
@@ -26,7 +26,9 @@ def test_the_worker_alone_is_what_is_built_by_default() -> None:
     assert re.findall(r"^FROM .* AS (\w+)$", DOCKERFILE, re.M)[-1] == "runtime"
     runtime = DOCKERFILE.partition("AS runtime")[2]
     assert "COPY --from=lab" not in runtime
-    assert "rm -r worker/lab" in DOCKERFILE.partition("AS worker")[2].partition("FROM")[0]
+    assert (
+        "rm -r worker/voicefleet/lab" in DOCKERFILE.partition("AS worker")[2].partition("FROM")[0]
+    )
 
 
 def test_every_stage_stands_on_the_base_that_is_an_argument() -> None:

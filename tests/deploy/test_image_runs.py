@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from tests.deploy import container as engine
 from tests.deploy.container import Container
-from worker.lab import caller, conversation, processes, stack, timeline
-from worker.lab.caller import CallPlan
-from worker.lab.livekit_server import LiveKitServer
-from worker.lab.timeline import Event, EventKind
+from voicefleet.lab import caller, conversation, processes, stack, timeline
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.livekit_server import LiveKitServer
+from voicefleet.lab.timeline import Event, EventKind
 
 pytestmark = pytest.mark.docker
 
@@ -25,7 +25,15 @@ READY_WITHIN_SECONDS = 120.0
 
 # Compilers, installers and downloaders, and the lab: with its voice, its ears and its caller.
 PROGRAMS = ["cc", "gcc", "g++", "make", "ld", "pip", "pip3", "uv", "git", "curl", "wget"]
-MODULES = ["pip", "setuptools", "uv", "hatchling", "worker.lab", "pocketsphinx", "espeakng_loader"]
+MODULES = [
+    "pip",
+    "setuptools",
+    "uv",
+    "hatchling",
+    "voicefleet.lab",
+    "pocketsphinx",
+    "espeakng_loader",
+]
 TESTERS = ["pytest", "mypy", "ruff"]
 
 
@@ -50,8 +58,8 @@ async def stage(
     providers, address = await stack.start_providers(tmp_path_factory.mktemp("lab"), "assistant")
     port = _free_port()
     settings = stack.provider_settings(address) | {
-        "WORKER_HTTP_PORT": str(port),
-        "WORKER_AGENT": "assistant",
+        "VOICEFLEET_HTTP_PORT": str(port),
+        "VOICEFLEET_AGENT": "assistant",
         "LIVEKIT_URL": livekit_server.url,
         "LIVEKIT_API_KEY": livekit_server.api_key,
         "LIVEKIT_API_SECRET": livekit_server.api_secret,
@@ -135,7 +143,7 @@ def test_no_secret_is_in_its_history_or_its_configuration() -> None:
     history = engine.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", engine.IMAGE)
     configuration = json.loads(engine.docker("inspect", engine.IMAGE))[0]["Config"]
     assert configuration["User"] == "65532:65532"
-    assert configuration["Entrypoint"] == ["python", "-m", "worker"]
+    assert configuration["Entrypoint"] == ["python", "-m", "voicefleet"]
     said = (history + json.dumps(configuration["Env"])).upper()
     assert [word for word in ("API_KEY", "SECRET", "TOKEN", "PASSWORD") if word in said] == []
 

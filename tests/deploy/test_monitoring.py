@@ -11,7 +11,7 @@ import yaml
 from deploy.generate import helm, values
 from tests.deploy.rendering import Chart, Values, one
 from tests.ops import rule_files
-from worker.telemetry.names import TURN_BUCKETS
+from voicefleet.telemetry.names import TURN_BUCKETS
 
 OPS = Path(__file__).parent.parent.parent / "ops"
 

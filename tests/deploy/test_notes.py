@@ -61,8 +61,8 @@ RISKS: dict[str, tuple[Values, str]] = {
         "resources.requests.memory is below the limit",
     ),
     "calls longer than a drain": (
-        {"settings": {"WORKER_CALL_LONGEST_SECONDS": 7200}},
-        "WORKER_CALL_LONGEST_SECONDS is 7200, and a drain waits for 3600 s",
+        {"settings": {"VOICEFLEET_CALL_LONGEST_SECONDS": 7200}},
+        "VOICEFLEET_CALL_LONGEST_SECONDS is 7200, and a drain waits for 3600 s",
     ),
     "node autoscalers and long calls": (
         {"eviction": {"safe": "Always"}},

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from deploy.generate import helm
 from tests.deploy.rendering import Chart, Values
-from worker.cli import app
+from voicefleet.cli import app
 
 FOLDER = Path(__file__).parent.parent.parent / "ops" / "runbooks" / "planned"
 RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
@@ -83,7 +83,7 @@ def own_commands() -> list[list[str]]:
     typed = [words[1:] for words in all_commands("python")]
     inside = [words[words.index("--") + 1 :] for words in all_commands("kubectl") if "--" in words]
     in_pods = [words[words.index("python") + 1 :] for words in inside]
-    return [words[2:] for words in (*typed, *in_pods) if words[:2] == ["-m", "worker"]]
+    return [words[2:] for words in (*typed, *in_pods) if words[:2] == ["-m", "voicefleet"]]
 
 
 @pytest.mark.parametrize("words", own_commands(), ids=" ".join)

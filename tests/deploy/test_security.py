@@ -91,7 +91,7 @@ def test_a_fleet_cannot_start_without_livekits_keys_and_can_without_a_providers(
 
 def test_process_1_is_python_and_no_shell(chart: Chart) -> None:
     """A shell would swallow SIGTERM, and every deploy would end every call."""
-    assert worker(chart.render())["command"] == ["python", "-m", "worker"]
+    assert worker(chart.render())["command"] == ["python", "-m", "voicefleet"]
 
 
 def test_media_needs_no_open_port_and_metadata_is_out_of_reach(chart: Chart) -> None:
@@ -161,4 +161,4 @@ def test_an_agents_file_is_mounted_so_that_it_cannot_change_under_a_call(chart: 
         ("/agent/a.py", "a.py"),
         ("/agent/b.md", "b.md"),
     ]
-    assert settings(found)["WORKER_AGENT"] == "/agent/a.py"
+    assert settings(found)["VOICEFLEET_AGENT"] == "/agent/a.py"

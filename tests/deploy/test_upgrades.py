@@ -39,7 +39,7 @@ DRAIN_NOBODY: dict[str, Values] = {
 
 DRAIN: dict[str, Values] = {
     "an image": {"image": {"tag": "v2"}},
-    "a setting": {"settings": {"WORKER_STT": "openai"}},
+    "a setting": {"settings": {"VOICEFLEET_STT": "openai"}},
     "slots": {"slots": 6},
     "a drain": {"drain": {"timeoutSeconds": 1800}},
     "an agent's file": {"agent": {"file": "a.py", "files": {"a.py": "y"}}},

@@ -8,11 +8,11 @@ import pytest
 from deploy.generate import golden, helm, values, worker_settings
 from tests.deploy.rendering import Chart, Values, at, merged, one, settings, worker
 from tests.deploy.test_kubernetes import EVERYTHING
-from worker import settings as worker_module
-from worker.job import agent_file
-from worker.server import slots
-from worker.setting_groups import Pod
-from worker.telemetry_groups import Lab
+from voicefleet import settings as worker_module
+from voicefleet.job import agent_file
+from voicefleet.pod import slots
+from voicefleet.settings.groups import Pod
+from voicefleet.settings.telemetry import Lab
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.
 OTHERS = {"NUM_CPUS", "POD_NAME"}
@@ -25,7 +25,7 @@ def environment(chart: Chart, given: Values) -> set[str]:
 
 def test_every_name_that_the_chart_sets_is_a_setting_of_the_worker(chart: Chart) -> None:
     without_extras = merged(EVERYTHING, {"extraEnv": []})
-    names = environment(chart, merged(without_extras, {"settings": {"WORKER_STT": "openai"}}))
+    names = environment(chart, merged(without_extras, {"settings": {"VOICEFLEET_STT": "openai"}}))
     own = {name for name in names if not name.startswith("OTEL_")} - OTHERS
     assert own - set(worker_module.declared()) == set()
 
@@ -60,7 +60,7 @@ def test_memory_and_slots_are_counted_as_the_worker_counts(chart: Chart) -> None
     assert defaults["memory.podMiB"] * slots.MIB == slots.PARENT_BYTES
     assert defaults["memory.plannedPercent"] / 100 == slots.MEMORY_FULL_RATIO
     assert defaults["memory.leastCallMiB"] * slots.MIB == slots.LEAST_CALL_LIMIT_BYTES
-    limit = int(settings(chart.render())["WORKER_CALL_MEMORY_LIMIT_BYTES"])
+    limit = int(settings(chart.render())["VOICEFLEET_CALL_MEMORY_LIMIT_BYTES"])
     assert limit == slots.call_memory_limit_bytes(4 * 1024 * slots.MIB, 8)
     by_cpu = slots.decide(None, cpu_share=2, memory_limit_bytes=None).slots
     assert defaults["slots"] == by_cpu
@@ -80,17 +80,21 @@ def test_a_calls_limit_follows_from_memory_in_every_unit(chart: Chart, memory: s
     told = settings(found)
     expected = slots.call_memory_limit_bytes(bytes_, 8)
     assert expected is not None
-    assert abs(int(told["WORKER_CALL_MEMORY_LIMIT_BYTES"]) - expected) <= 1
-    assert int(told["WORKER_CALL_MEMORY_WARN_BYTES"]) < int(told["WORKER_CALL_MEMORY_LIMIT_BYTES"])
+    assert abs(int(told["VOICEFLEET_CALL_MEMORY_LIMIT_BYTES"]) - expected) <= 1
+    assert int(told["VOICEFLEET_CALL_MEMORY_WARN_BYTES"]) < int(
+        told["VOICEFLEET_CALL_MEMORY_LIMIT_BYTES"]
+    )
 
 
 def test_the_worker_takes_the_settings_that_the_chart_gives_it(
     chart: Chart, monkeypatch: pytest.MonkeyPatch, clean_environment: None
 ) -> None:
-    for name, value in settings(chart.render({"settings": {"WORKER_TTS": "openai:verse"}})).items():
+    for name, value in settings(
+        chart.render({"settings": {"VOICEFLEET_TTS": "openai:verse"}})
+    ).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("WORKER_MEMORY_LIMIT_BYTES", str(4 * 1024 * slots.MIB))
-    monkeypatch.setenv("WORKER_CPU_REQUEST_MILLICORES", "2000")
+    monkeypatch.setenv("VOICEFLEET_MEMORY_LIMIT_BYTES", str(4 * 1024 * slots.MIB))
+    monkeypatch.setenv("VOICEFLEET_CPU_REQUEST_MILLICORES", "2000")
     loaded = worker_module.load(env_file=None)
     assert loaded.pod.slots == 8
     assert loaded.pod.http_host == "0.0.0.0"
@@ -102,11 +106,11 @@ def test_the_grace_period_covers_a_drain_and_all_that_follows_its_deadline(chart
     found = chart.render({"drain": {"timeoutSeconds": 1800}})
     grace = at(found, "Deployment/spec/template/spec/terminationGracePeriodSeconds")
     told = settings(found)
-    pod = Pod(WORKER_DRAIN_TIMEOUT_SECONDS=1800)
+    pod = Pod(VOICEFLEET_DRAIN_TIMEOUT_SECONDS=1800)
     assert grace == pod.longest_stop_seconds == 1800 + 20 + 300 + 105
-    assert told["WORKER_GRACE_PERIOD_SECONDS"] == str(grace)
-    assert told["WORKER_DRAIN_TIMEOUT_SECONDS"] == "1800"
-    assert told["WORKER_SESSION_END_TIMEOUT_SECONDS"] == "300"
+    assert told["VOICEFLEET_GRACE_PERIOD_SECONDS"] == str(grace)
+    assert told["VOICEFLEET_DRAIN_TIMEOUT_SECONDS"] == "1800"
+    assert told["VOICEFLEET_SESSION_END_TIMEOUT_SECONDS"] == "300"
     defaults = {k.name: k.default for k in values.leaves(values.read(helm.CHART / "values.yaml"))}
     assert defaults["drain.timeoutSeconds"] == Pod().drain_timeout_seconds
     assert defaults["drain.hooksSeconds"] == Pod().session_end_timeout_seconds
@@ -119,7 +123,7 @@ def test_the_worker_starts_with_the_settings_of_every_example(
     found = chart.example(example)
     for name, value in settings(found).items():
         monkeypatch.setenv(name, value)
-    assert worker_module.load(env_file=None).pod.slots == int(settings(found)["WORKER_SLOTS"])
+    assert worker_module.load(env_file=None).pod.slots == int(settings(found)["VOICEFLEET_SLOTS"])
 
 
 def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Chart) -> None:
@@ -136,7 +140,7 @@ def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Char
 
 def test_a_start_may_wait_for_livekit_before_its_probe_gives_up(chart: Chart) -> None:
     probe = worker(chart.render())["startupProbe"]
-    wait = worker_module.declared()["WORKER_LIVEKIT_WAIT_SECONDS"].default
+    wait = worker_module.declared()["VOICEFLEET_LIVEKIT_WAIT_SECONDS"].default
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 2 * wait
 
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from tests.server.asking import NOW, alive, pod
-from worker.errors import UsageError
-from worker.fleet import endpoints
-from worker.fleet.pods import LONGEST_WORDS, Pod, totals
-from worker.server.endpoints import application, serving
-from worker.server.state import Call, PodState
+from tests.pod.asking import NOW, alive, pod
+from voicefleet.errors import UsageError
+from voicefleet.fleet import endpoints
+from voicefleet.fleet.pods import LONGEST_WORDS, Pod, totals
+from voicefleet.pod.calls import Call, PodState
+from voicefleet.pod.http import application, serving
 
 GOOD = '{"phase":"ready","slots":2,"calls":1,"oldest_call_seconds":3.0,"seconds_left":null}'
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from worker.errors import FleetError
-from worker.fleet import prometheus
-from worker.fleet.pods import Pod
-from worker.server.endpoints import serving
+from voicefleet.errors import FleetError
+from voicefleet.fleet import prometheus
+from voicefleet.fleet.pods import Pod
+from voicefleet.pod.http import serving
 
 EMPTY = {"status": "success", "data": {"resultType": "vector", "result": []}}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from worker import errors
-from worker.job import agent_file
+from voicefleet import errors
+from voicefleet.job import agent_file
 
 STOCK = """
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
@@ -69,7 +69,7 @@ def test_a_file_in_a_package_is_imported_by_its_full_name(tmp_path: Path) -> Non
     assert agent_file.load(written(package, text)).entrypoint.__module__ == "clinic.phone_agent"
 
 
-@pytest.mark.parametrize("name", ["assistant", "interview", "worker.agents.assistant.agent"])
+@pytest.mark.parametrize("name", ["assistant", "interview", "voicefleet.agents.assistant.agent"])
 def test_agents_that_ship_are_known_by_name_and_by_module(name: str) -> None:
     assert agent_file.load(name).uses_our_providers
 

@@ -10,9 +10,9 @@ from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 
 from tests.agents.loudspeaker import Loudspeaker
-from worker.job import ending
-from worker.job.ending import Ending
-from worker.telemetry.events import Cause
+from voicefleet.job import ending
+from voicefleet.job.ending import Ending
+from voicefleet.telemetry.messages import Cause
 
 
 def somebody(*tracks: rtc.TrackKind.ValueType, **attributes: str) -> SimpleNamespace:

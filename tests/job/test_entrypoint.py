@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 from livekit.agents import Agent, AgentSession
 
-from tests.job import test_watch
+from tests.job import test_call
 from tests.telemetry.test_session_facts import session, uses
-from worker import settings as settings_module
-from worker.job import entrypoint
-from worker.job.pod_line import POD_LINE
-from worker.job.prewarm import AGENT_FILE
-from worker.providers.prepared import SETTINGS
-from worker.telemetry.events import CallEnded, CallStarted, Cause, EndCall, Fact
-from worker.telemetry.facts import Usage
+from voicefleet import settings as settings_module
+from voicefleet.job import call
+from voicefleet.job.pod_client import POD_CLIENT
+from voicefleet.job.prewarm import AGENT_FILE
+from voicefleet.providers.prepared import SETTINGS
+from voicefleet.telemetry.messages import CallEnded, CallStarted, Cause, EndCall, Fact, Usage
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -35,7 +34,7 @@ class Pod:
         yield EndCall(cause=Cause.DRAINED)
 
 
-class Call(test_watch.Call):
+class Call(test_call.Call):
     """Of an agent file that starts these sessions; `at_its_end` is what the file's session-end
     handler finds of their states.
     """
@@ -47,15 +46,15 @@ class Call(test_watch.Call):
         self.job = SimpleNamespace(id="AJ_1")
         hosted = SimpleNamespace(entrypoint=self._start, on_session_end=self._session_end)
         settings = settings_module.load()
-        userdata = {SETTINGS: settings, AGENT_FILE: hosted, POD_LINE: self.pod}
+        userdata = {SETTINGS: settings, AGENT_FILE: hosted, POD_CLIENT: self.pod}
         self.proc = SimpleNamespace(userdata=userdata)
 
     async def from_its_beginning_to_its_end(self) -> None:
         """As LiveKit 1.8.9 goes through a job (ipc/job_proc_lazy_main.py, `_shutdown_job`)."""
         context: Any = self
-        await entrypoint.answer(context)
+        await call.answer(context)
         await self.started[0].aclose()
-        await entrypoint.end(context)
+        await call.end(context)
         await asyncio.gather(*(callback("user requested") for callback in self.callbacks))
 
     async def _start(self, _: object) -> None:

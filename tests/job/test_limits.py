@@ -13,7 +13,7 @@ from livekit.agents import (
     UserStateChangedEvent,
 )
 
-from worker.job.limits import Silence
+from voicefleet.job.call import Silence
 
 SILENCE_SECONDS = 0.2
 

@@ -21,13 +21,15 @@ def test_a_pod_imports_no_provider_that_its_agent_file_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It did, and the forkserver then loaded every plugin: 28 MB and two seconds of each start."""
-    monkeypatch.setenv("WORKER_PRELOAD_AGENT", "false")
-    loaded = plugins_after("import worker.server.run, worker.server.wiring, worker.job.preload")
+    monkeypatch.setenv("VOICEFLEET_PRELOAD_AGENT", "false")
+    loaded = plugins_after(
+        "import voicefleet.pod.pod, voicefleet.pod.wiring, voicefleet.job.preload"
+    )
     assert loaded.strip() == "[]"
 
 
 @pytest.mark.slow
 def test_an_agent_file_of_ours_has_its_plugins_before_a_call() -> None:
     """Where its entrypoint runs on a thread, as in LiveKit's console, it may import none."""
-    loaded = plugins_after("import worker.job.preload_providers")
+    loaded = plugins_after("import voicefleet.job.preload_providers")
     assert all(f"'livekit.plugins.{name}'" in loaded for name in ("cartesia", "deepgram", "openai"))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from livekit.agents import JobExecutorType, JobProcess, inference, llm
 
-from worker import errors
-from worker import settings as settings_module
-from worker.job import prewarm, shared_models
-from worker.providers import prepared, session
+from voicefleet import errors
+from voicefleet import settings as settings_module
+from voicefleet.job import prewarm, shared
+from voicefleet.providers import prepared, session
 
 OWN_SETUP = """
 from livekit.agents import AgentServer, JobContext, JobProcess
@@ -48,7 +48,7 @@ async def test_a_warm_process_has_the_llm_of_its_first_session(
     """Made in the call, its client stopped the audio for 0.3 s."""
     for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY", "CARTESIA_API_KEY"):
         monkeypatch.setenv(name, "key")
-    monkeypatch.setenv("WORKER_LLM", "openai/one,openai/two")
+    monkeypatch.setenv("VOICEFLEET_LLM", "openai/one,openai/two")
     prewarm.load(process, settings=settings_module.load())
     made = process.userdata[prepared.LLM]
     assert isinstance(made, llm.FallbackAdapter)
@@ -60,7 +60,7 @@ def test_the_files_own_setup_runs_last_finds_our_vad_and_may_replace_it(
     process: JobProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "own_setup_agent.py").write_text(OWN_SETUP)
-    monkeypatch.setenv("WORKER_AGENT", "own_setup_agent.py")
+    monkeypatch.setenv("VOICEFLEET_AGENT", "own_setup_agent.py")
     prewarm.load(process, settings=settings_module.load())
     assert isinstance(process.userdata["found"], inference.VAD)
     assert process.userdata["vad"] == "the file's own"
@@ -69,11 +69,11 @@ def test_the_files_own_setup_runs_last_finds_our_vad_and_may_replace_it(
 def test_a_file_that_broke_since_the_start_fails_the_process(
     process: JobProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKER_AGENT", "gone.py")
+    monkeypatch.setenv("VOICEFLEET_AGENT", "gone.py")
     with pytest.raises(errors.AgentFileError):
         prewarm.load(process, settings=settings_module.load())
 
 
 def test_the_vad_is_loaded_once_for_all_processes_forked_later() -> None:
     providers = settings_module.load().providers
-    assert shared_models.vad(providers) is shared_models.vad(settings_module.load().providers)
+    assert shared.vad(providers) is shared.vad(settings_module.load().providers)

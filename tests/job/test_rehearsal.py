@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 # In a process of its own: modules are imported once.
 FORKED = """
 import os, sys, threading, time
-from worker.job import rehearsal
+from voicefleet.job import rehearsal
 before = set(os.listdir("/proc/self/fd"))
 rehearsal.rehearse()
 assert threading.active_count() == 1, threading.enumerate()

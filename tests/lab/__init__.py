@@ -1,1 +1,1 @@
-"""The stand-ins of `worker.lab`, driven by LiveKit's unmodified plugins."""
+"""The stand-ins of `voicefleet.lab`, driven by LiveKit's unmodified plugins."""

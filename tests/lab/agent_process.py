@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet.lab.livekit_server import LiveKitServer
 
 ROOT = Path(__file__).parent.parent.parent
 REGISTERED_WITHIN_SECONDS = 60.0

@@ -9,9 +9,9 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIConnectOptions
 
-from worker.lab import providers, speech
-from worker.lab.behaviour import Behaviours
-from worker.lab.conversation import Conversation, Exchange, ToolCall
+from voicefleet.lab import providers, speech
+from voicefleet.lab.behaviour import Behaviours
+from voicefleet.lab.conversation import Conversation, Exchange, ToolCall
 
 # One attempt, and no patience: a fault is to be seen, not bridged.
 ONCE = APIConnectOptions(max_retry=0, timeout=1.0)

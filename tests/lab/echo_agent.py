@@ -13,8 +13,8 @@ from livekit.agents import AgentServer, AutoSubscribe, JobContext
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 
 from tests.lab.echo_script import ANSWER, GREETING, QUESTIONS
-from worker.lab import recognition, speech
-from worker.lab.listening import SOUND_RMS, loudness
+from voicefleet.lab import recognition, speech
+from voicefleet.lab.listening import SOUND_RMS, loudness
 
 RATE = 24_000
 FRAME = 2 * RATE // 100

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.lab.conftest import KEY, Lab
-from worker import errors
-from worker.lab import behaviour
-from worker.lab.behaviour import PROVIDERS, Behaviour, Behaviours, Fault
+from voicefleet import errors
+from voicefleet.lab import behaviour
+from voicefleet.lab.behaviour import PROVIDERS, Behaviour, Behaviours, Fault
 
 QUESTION = {"model": "gpt-4.1", "messages": [{"role": "system", "content": "Greet."}]}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.lab import breakdown
-from worker.lab.breakdown import Leg, Request
-from worker.lab.timeline import Timeline, Turn
+from voicefleet.lab import breakdown
+from voicefleet.lab.breakdown import Leg, Request
+from voicefleet.lab.timeline import Timeline, Turn
 
 DISPATCHED = 1_000.0
 GREETING = Turn(said="", expected="Hello.", answered_at_seconds=0.6)

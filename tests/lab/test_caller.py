@@ -10,11 +10,11 @@ from livekit import api
 
 from tests.lab import agent_process
 from tests.lab.echo_script import ANSWER, GREETING, QUESTIONS
-from worker import errors
-from worker.lab.caller import CallPlan, place_call, plan_from_lines
-from worker.lab.conversation import Conversation, Exchange
-from worker.lab.livekit_server import LiveKitServer
-from worker.lab.timeline import Event, EventKind, verdict
+from voicefleet import errors
+from voicefleet.lab.caller import CallPlan, place_call, plan_from_lines
+from voicefleet.lab.conversation import Conversation, Exchange
+from voicefleet.lab.livekit_server import LiveKitServer
+from voicefleet.lab.timeline import Event, EventKind, verdict
 
 pytestmark = pytest.mark.server
 

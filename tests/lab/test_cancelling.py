@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.lab import cancelling
+from voicefleet.lab import line
 
 
 async def test_whoever_is_cancelled_half_way_goes_when_the_work_is_over() -> None:
@@ -18,7 +18,7 @@ async def test_whoever_is_cancelled_half_way_goes_when_the_work_is_over() -> Non
         await may_end.wait()
         ended.set()
 
-    calling = asyncio.create_task(cancelling.after(connect()))
+    calling = asyncio.create_task(line.after(connect()))
     await begun.wait()
     calling.cancel()
     await asyncio.sleep(0)
@@ -34,4 +34,4 @@ async def test_what_the_work_raises_is_raised() -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        await cancelling.after(connect())
+        await line.after(connect())

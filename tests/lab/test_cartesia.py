@@ -13,8 +13,8 @@ from livekit.agents import APIError, APIStatusError, APITimeoutError, tts
 from livekit.plugins import cartesia
 
 from tests.lab.conftest import KEY, ONCE, Lab
-from worker.lab.behaviour import Behaviour, Fault
-from worker.lab.recognition import Recognizer
+from voicefleet.lab.behaviour import Behaviour, Fault
+from voicefleet.lab.recognition import Recognizer
 
 HEADERS = {"X-API-Key": KEY, "Cartesia-Version": "2025-04-16"}
 WISH: dict[str, Any] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from worker import errors
-from worker.lab import conversation, script
-from worker.lab.conversation import Conversation, Exchange, ToolCall
+from voicefleet import errors
+from voicefleet.lab import conversation, script
+from voicefleet.lab.conversation import Conversation, Exchange, ToolCall
 
 CALL = Conversation(
     agent="test",

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from worker.lab import cost
-from worker.lab.cost import Round
+from voicefleet.lab import cost
+from voicefleet.lab.cost import Round
 
 BUSY = "import time\nwhile time.process_time() < 0.3: pass"
 PARENT = f"""

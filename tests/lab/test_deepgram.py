@@ -12,8 +12,8 @@ from livekit.agents.stt import SpeechEventType
 from livekit.plugins import deepgram
 
 from tests.lab.conftest import KEY, ONCE, Lab, frames, spoken
-from worker.lab import deepgram_live
-from worker.lab.behaviour import Behaviour, Fault
+from voicefleet.lab import deepgram as stand_in
+from voicefleet.lab.behaviour import Behaviour, Fault
 
 LIVE = "encoding=linear16&sample_rate=16000&interim_results=true&vad_events=true"
 TURN = "Thank you very much. Goodbye."
@@ -141,7 +141,7 @@ async def test_interim_results_come_only_when_they_are_asked_for(lab: Lab) -> No
 
 
 async def test_a_stream_without_sound_is_closed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram_live, "NO_SOUND_SECONDS", 0.3)
+    monkeypatch.setattr(stand_in, "NO_SOUND_SECONDS", 0.3)
     socket = await connect(lab)
     message = await socket.receive()
     assert socket.close_code == 1011
@@ -149,7 +149,7 @@ async def test_a_stream_without_sound_is_closed(lab: Lab, monkeypatch: pytest.Mo
 
 
 async def test_keep_alive_keeps_a_stream_open(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram_live, "NO_SOUND_SECONDS", 0.4)
+    monkeypatch.setattr(stand_in, "NO_SOUND_SECONDS", 0.4)
     socket = await connect(lab)
     for _ in range(4):
         await socket.send_str('{"type": "KeepAlive"}')

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from worker import errors
-from worker.lab import livekit_binary, livekit_server, processes
+from voicefleet import errors
+from voicefleet.lab import livekit_server, processes
 
 NOTHING = "/nowhere"
 
@@ -35,41 +35,41 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
 def test_the_named_binary_comes_first_then_path_then_what_was_built(tmp_path: Path) -> None:
     named = program(tmp_path / "named")
     on_path = program(tmp_path / "bin" / "livekit-server")
-    built = program(tmp_path / "cache" / livekit_binary.BUILT)
+    built = program(tmp_path / "cache" / livekit_server.BUILT)
     path, cache = str(on_path.parent), built.parent
 
-    assert livekit_binary.find(binary=named, cache=cache, search_path=path) == named
-    assert livekit_binary.find(binary=None, cache=cache, search_path=path) == on_path
-    assert livekit_binary.find(binary=None, cache=cache, search_path=NOTHING) == built
-    assert livekit_binary.find(binary=None, cache=tmp_path, search_path=NOTHING) is None
+    assert livekit_server.find(binary=named, cache=cache, search_path=path) == named
+    assert livekit_server.find(binary=None, cache=cache, search_path=path) == on_path
+    assert livekit_server.find(binary=None, cache=cache, search_path=NOTHING) == built
+    assert livekit_server.find(binary=None, cache=tmp_path, search_path=NOTHING) is None
 
 
 def test_a_named_binary_that_is_no_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.ToolError, match="is not a program"):
-        livekit_binary.find(binary=tmp_path / "missing", cache=tmp_path, search_path=NOTHING)
+        livekit_server.find(binary=tmp_path / "missing", cache=tmp_path, search_path=NOTHING)
 
 
 async def test_it_is_built_once_and_tells_how_far_it_is(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "go", FAKE_GO)
     told: list[str] = []
     for _ in range(2):
-        binary = await livekit_binary.obtain(
+        binary = await livekit_server.obtain(
             cache=tmp_path / "cache",
             search_path=f"{tmp_path}/bin",
             progress=told.append,
             progress_every_seconds=0.05,
         )
-        assert binary == tmp_path / "cache" / livekit_binary.BUILT
+        assert binary == tmp_path / "cache" / livekit_server.BUILT
     assert any("1 modules fetched, 1 packages compiled" in line for line in told)
     assert sum("about four minutes" in line for line in told) == 1
-    assert [p.name for p in (tmp_path / "cache").iterdir()] == [livekit_binary.BUILT]
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [livekit_server.BUILT]
 
 
 async def test_two_who_want_it_at_once_build_it_once(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "go", FAKE_GO)
     told: list[str] = []
     wanting = (
-        livekit_binary.obtain(
+        livekit_server.obtain(
             cache=tmp_path / "cache", search_path=f"{tmp_path}/bin", progress=told.append
         )
         for _ in range(2)
@@ -83,7 +83,7 @@ async def test_a_build_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -
     program(tmp_path / "bin" / "go", "#!/bin/sh\nexec /bin/sleep 60\n")
     cache = tmp_path / "cache"
     build = asyncio.create_task(
-        livekit_binary.obtain(cache=cache, search_path=f"{tmp_path}/bin"), name="build"
+        livekit_server.obtain(cache=cache, search_path=f"{tmp_path}/bin"), name="build"
     )
     await wait_until(
         lambda: cache.is_dir() and any(cache.iterdir()), because="the build has a folder"
@@ -97,7 +97,7 @@ async def test_a_build_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -
 async def test_a_container_engine_serves_where_go_cannot(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "go", FAILING_GO)
     docker = program(tmp_path / "bin" / "docker")
-    binary = await livekit_binary.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
+    binary = await livekit_server.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
     assert f"exec {docker} run --rm --network host" in binary.read_text()
     assert binary.stat().st_mode & stat.S_IXUSR
 
@@ -106,7 +106,7 @@ async def test_without_any_way_the_error_names_all_of_them(tmp_path: Path) -> No
     program(tmp_path / "bin" / "go", FAILING_GO)
     program(tmp_path / "bin" / "docker", "#!/bin/sh\nexit 1\n")
     with pytest.raises(errors.ToolError) as caught:
-        await livekit_binary.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
+        await livekit_server.obtain(cache=tmp_path, search_path=f"{tmp_path}/bin")
     assert "module lookup disabled" in caught.value.problem
     assert "docker does not answer" in caught.value.problem
     for way in ("LIVEKIT_SERVER_BIN", "PATH", "Go", "Docker", "Podman"):

@@ -14,9 +14,9 @@ from livekit.plugins import openai
 from openai import AsyncOpenAI
 
 from tests.lab.conftest import KEY, ONCE, Lab, frames, spoken
-from worker.lab import script
-from worker.lab.behaviour import Behaviour, Fault
-from worker.lab.recognition import Recognizer
+from voicefleet.lab import script
+from voicefleet.lab.behaviour import Behaviour, Fault
+from voicefleet.lab.recognition import Recognizer
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 QUESTION = "Tell me about the reading group."

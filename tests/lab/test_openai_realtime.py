@@ -13,9 +13,9 @@ from livekit.plugins.openai import realtime
 
 from tests.lab.conftest import KEY, Lab, frames, spoken
 from tests.waiting import wait_until
-from worker.lab.behaviour import Behaviour, Fault
-from worker.lab.openai_realtime_wire import SAMPLE_RATE
-from worker.lab.recognition import Recognizer
+from voicefleet.lab.behaviour import Behaviour, Fault
+from voicefleet.lab.openai_realtime_response import SAMPLE_RATE
+from voicefleet.lab.recognition import Recognizer
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from worker import errors
-from worker.lab import processes
+from voicefleet import errors
+from voicefleet.lab import processes
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
 WITH_A_CHILD = """

@@ -8,15 +8,15 @@ import sys
 import aiohttp
 import pytest
 
-from worker import errors
-from worker.errors import ExitCode
-from worker.lab import providers
-from worker.lab.conversation import Conversation, Exchange
+from voicefleet import errors
+from voicefleet.errors import ExitCode
+from voicefleet.lab import providers
+from voicefleet.lab.conversation import Conversation, Exchange
 
 
 async def test_the_process_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker.lab.providers", "--behaviour", "cartesia:fault=cut"),
+        *(sys.executable, "-m", "voicefleet.lab.providers", "--behaviour", "cartesia:fault=cut"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

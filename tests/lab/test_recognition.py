@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.lab.conftest import SCRIPT, spoken
-from worker import errors
-from worker.lab import conversation, speech
-from worker.lab.recognition import Recognizer
+from voicefleet import errors
+from voicefleet.lab import conversation, speech
+from voicefleet.lab.recognition import Recognizer
 
 CALLS = {"test": SCRIPT} | {n: conversation.load(n) for n in conversation.shipped_names()}
 # The phrases that each side of each call may say, and its turns of one or more of them.

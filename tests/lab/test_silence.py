@@ -1,6 +1,6 @@
 """What counts as silence on a line."""
 
-from worker.lab.silence import silences
+from voicefleet.lab.timeline import silences
 
 
 def test_a_caller_waits_from_the_end_of_the_question_to_the_answer() -> None:

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from worker import errors
-from worker.lab import speech
+from voicefleet import errors
+from voicefleet.lab import speech
 
 
 def test_speech_has_the_rate_and_about_the_length_that_was_asked() -> None:

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from livekit import api
 
-from worker.lab import telephony
-from worker.lab.telephony import Asked, Telephony
+from voicefleet.lab import telephony
+from voicefleet.lab.telephony import Asked, Telephony
 
 KEY, SECRET = "key", "a secret that is long enough for a signature"
 TRANSFER = "/twirp/livekit.SIP/TransferSIPParticipant"

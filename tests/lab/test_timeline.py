@@ -3,12 +3,20 @@ import json
 
 import pytest
 
-from worker import errors
-from worker.lab.agent_account import Record, RecordKind
-from worker.lab.listening import Utterance
-from worker.lab.microphone import FRAME_SAMPLES, SAMPLE_RATE, Spoken, voiced_frames
-from worker.lab.timeline import Timeline, Turn, similarity, verdict
-from worker.lab.turns import Taken, as_turn, by_turn, heard_in
+from voicefleet import errors
+from voicefleet.lab.agent_account import Record, RecordKind
+from voicefleet.lab.listening import Utterance
+from voicefleet.lab.microphone import FRAME_SAMPLES, SAMPLE_RATE, Spoken, voiced_frames
+from voicefleet.lab.timeline import (
+    Taken,
+    Timeline,
+    Turn,
+    as_turn,
+    by_turn,
+    heard_in,
+    similarity,
+    verdict,
+)
 
 TEN = "On Saturday we are open from ten in the morning until four in the afternoon."
 GREETING = Turn("", "Hello.", heard="hello", answered_at_seconds=1.0)

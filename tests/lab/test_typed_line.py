@@ -11,10 +11,10 @@ from livekit.agents.voice.remote_session import SessionHost, TcpSessionTransport
 
 from tests.agents.scripted_llm import Call, Reply, ScriptedLLM
 from tests.agents.text_call import NO_RETRY
-from worker.agents.triage.agent import GREETING, Reception
-from worker.agents.triage.case import Case
-from worker.lab import typed_line
-from worker.lab.typed_line import Door, TypedLine
+from voicefleet.agents.triage.agent import GREETING, Reception
+from voicefleet.agents.triage.case import Case
+from voicefleet.lab import typed_line
+from voicefleet.lab.typed_line import Door, TypedLine
 
 Told = list[tuple[str, str]]
 

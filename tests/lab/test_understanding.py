@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worker.lab.understanding import Segment, understood
+from voicefleet.lab.understanding import Segment, understood
 
 WORD_FRAMES = 20
 

@@ -18,14 +18,13 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from tests.waiting import wait_until
-from worker import errors
-from worker.lab import collector as lab_collector
-from worker.lab import otlp_receiver
-from worker.lab.otlp_receiver import OtlpReceiver
-from worker.telemetry.events import Outcome
-from worker.telemetry.kept import FREE_TEXT, kept_attributes
-from worker.telemetry.names import SpanAttribute
-from worker.telemetry.private import is_private
+from voicefleet import errors
+from voicefleet.lab import collector as lab_collector
+from voicefleet.lab import otlp_receiver
+from voicefleet.lab.otlp_receiver import OtlpReceiver
+from voicefleet.telemetry.messages import Outcome
+from voicefleet.telemetry.names import SpanAttribute
+from voicefleet.telemetry.private import FREE_TEXT, exported_attributes, is_private
 
 FOLDER = Path(__file__).parent.parent.parent / "ops" / "collector"
 TEXT = (FOLDER / "config.yaml").read_text()
@@ -37,7 +36,9 @@ EMPTY: Mapping[str, str | float] = {}
 def test_the_allow_list_is_what_we_and_livekit_name_and_nothing_private() -> None:
     """An update of LiveKit that names a new attribute fails here, and somebody decides on it."""
     allowed = PROCESSORS["redaction"]["allowed_keys"]
-    assert allowed == kept_attributes(), "\n".join(f"      - {key}" for key in kept_attributes())
+    assert allowed == exported_attributes(), "\n".join(
+        f"      - {key}" for key in exported_attributes()
+    )
     assert not [key for key in allowed if is_private(key) or key in FREE_TEXT]
 
 
@@ -57,7 +58,7 @@ def test_the_policies_ask_only_for_attributes_that_are_kept_and_outcomes_that_ex
     asked = set(re.findall(r'attributes\["([\w.]+)"\]', TEXT)) | set(
         re.findall(r"key: (\S+)", TEXT)
     )
-    assert asked <= set(kept_attributes())
+    assert asked <= set(exported_attributes())
     assert SpanAttribute.OUTCOME.value in asked
     kept = {Outcome(value) for value in policies[0]["string_attribute"]["values"]}
     assert set(Outcome) - kept == {Outcome.COMPLETED}

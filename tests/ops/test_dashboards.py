@@ -23,8 +23,8 @@ from ops.dashboards.asking import Panel, Span
 from ops.dashboards.cost import PRICES
 from ops.dashboards.files import DASHBOARDS, FOLDER
 from ops.dashboards.query import recorded, recorded_names
-from worker.telemetry import names
-from worker.telemetry.names import Kind
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Kind
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     name: json.loads((FOLDER / f"{name}.json").read_text()) for name in DASHBOARDS

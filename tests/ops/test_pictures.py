@@ -13,7 +13,7 @@ from ops.dashboards.files import DASHBOARDS, FOLDER
 from ops.dashboards.panel import BYTES, COUNT, RATIO, SECONDS
 from ops.dashboards.picture import PICTURES
 from ops.dashboards.words import in_words
-from worker.lab.prometheus import Series
+from voicefleet.lab.prometheus import Series
 
 SPAN = Span(1_000_000.0, 1_000_300.0, 5.0)
 LARGEST_BYTES = 300_000

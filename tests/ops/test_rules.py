@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.ops import rule_files
-from worker.telemetry import names
-from worker.telemetry.names import Kind
+from voicefleet.telemetry import names
+from voicefleet.telemetry.names import Kind
 
 # What the chart alone records, from its values (deploy/helm/templates/_scale.tpl).
 OF_THE_CHART = {"voicefleet:slots_wanted:sum", "voicefleet:slots_wanted_by:sum"}

@@ -13,9 +13,9 @@ import yaml
 from deploy.generate import helm, values
 from tests.ops import rule_files, runbook
 from tests.ops.test_rules import known_names
-from worker import settings
-from worker.cli import app
-from worker.telemetry import names
+from voicefleet import settings
+from voicefleet.cli import app
+from voicefleet.telemetry import names
 
 SETTINGS = settings.declared()
 README = (rule_files.OPS / "README.md").read_text()
@@ -124,7 +124,7 @@ def test_helm_is_told_of_values_that_the_chart_has() -> None:
 
 def test_the_worker_has_every_verb_that_is_named() -> None:
     texts = "\n".join(block.text for _, block in BLOCKS)
-    assert set(re.findall(r"python -m worker (\w+)", texts)) <= set(app.VERBS)
+    assert set(re.findall(r"voicefleet (\w+)", texts)) <= set(app.VERBS)
 
 
 def test_the_readme_sends_every_failure_to_a_runbook_and_names_signals_that_exist() -> None:

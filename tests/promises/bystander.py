@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from livekit import rtc
 
-from worker.lab.address import Address
-from worker.lab.listening import loudness
+from voicefleet.lab.line import Address
+from voicefleet.lab.listening import loudness
 
 SAMPLE_RATE = 16_000
 FRAME_MS = 20

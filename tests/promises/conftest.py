@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.lab import stack
-from worker.lab.stack import Plan, Stack
+from voicefleet.lab import stack
+from voicefleet.lab.stack import Plan, Stack
 
 RunStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 
 @pytest.fixture
 def run_stack(tmp_path: Path, livekit_server_binary: Path) -> RunStack:
-    """A stack of its own for one test; `agent` is a value of WORKER_AGENT."""
+    """A stack of its own for one test; `agent` is a value of VOICEFLEET_AGENT."""
 
     @asynccontextmanager
     async def running(

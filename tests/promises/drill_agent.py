@@ -6,7 +6,7 @@ import time
 
 from livekit.agents import AgentServer, JobContext
 
-from worker.agents.assistant import agent as assistant
+from voicefleet.agents.assistant import agent as assistant
 
 # From the drill's warning to its limit is more than the 5 s between two of LiveKit's looks.
 LEAK_BYTES_A_SECOND = 40 * 1024**2

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from worker.lab import livekit_server, processes, stack
-from worker.lab.livekit_server import LiveKitServer
-from worker.lab.processes import Running
-from worker.lab.stack import Stack
+from voicefleet.lab import livekit_server, processes, stack
+from voicefleet.lab.livekit_server import LiveKitServer
+from voicefleet.lab.processes import Running
+from voicefleet.lab.stack import Stack
 
 HOST = "127.0.0.1"
 STARTED_WITHIN_SECONDS = 60.0
@@ -114,10 +114,10 @@ class DrillFleet:
 
     async def _start(self, port: int) -> None:
         name = f"worker-{len(self.logs)}"
-        environment = self._environment() | {"WORKER_HTTP_PORT": str(port)}
+        environment = self._environment() | {"VOICEFLEET_HTTP_PORT": str(port)}
         worker = processes.start(
             name,
-            processes.python("worker", "start"),
+            processes.python("voicefleet", "start"),
             environment=environment,
             folder=self.up.folder,
         )
@@ -131,7 +131,7 @@ class DrillFleet:
 
     async def _inside_a_pod(self, command: Sequence[str]) -> str:
         """The output also where it fails: that is what a diagnosis wants to see."""
-        environment = self._environment() | {"WORKER_HTTP_PORT": str(next(iter(self.pods), 0))}
+        environment = self._environment() | {"VOICEFLEET_HTTP_PORT": str(next(iter(self.pods), 0))}
         running = await asyncio.create_subprocess_exec(
             *(sys.executable, *command[1:]),
             env=environment,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from livekit import rtc
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 
-from worker.lab import microphone, speech
-from worker.lab.address import Address
-from worker.lab.microphone import Microphone
+from voicefleet.lab import microphone, speech
+from voicefleet.lab.line import Address
+from voicefleet.lab.microphone import Microphone
 
 # Encoder, network and jitter buffer hold so much sound, and who hangs up takes it along. A thumb
 # takes longer, and recognisers wait longer still for the end of a sentence.

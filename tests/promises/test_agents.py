@@ -13,14 +13,13 @@ from tests.promises.conftest import RunStack
 from tests.promises.test_pod import causes, logged, worker_of
 from tests.promises.test_traces import counted
 from tests.waiting import wait_until
-from worker.agents.front_desk.sqlite_calendar import SqliteCalendar
-from worker.agents.triage.agent import VOICES
-from worker.lab import caller, conversation, days, otlp_receiver, timeline
-from worker.lab.address import Address
-from worker.lab.caller import CallPlan
-from worker.lab.line import BACKGROUND_TRACK
-from worker.lab.stack import Stack
-from worker.lab.timeline import Event, EventKind
+from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
+from voicefleet.agents.triage.agent import VOICES
+from voicefleet.lab import caller, conversation, otlp_receiver, timeline
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.line import BACKGROUND_TRACK, Address
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Event, EventKind
 
 pytestmark = pytest.mark.server
 
@@ -38,11 +37,11 @@ async def test_a_taken_time_is_refused_and_another_is_read_back_and_booked(
     run_stack: RunStack, tmp_path: Path
 ) -> None:
     """Behind it an office is heard, also where the agent is silent, and is in nobody's way."""
-    tuesday = days.next_day("tuesday", datetime.now(UTC).date())
+    tuesday = conversation.next_day("tuesday", datetime.now(UTC).date())
     ten, eleven = (datetime.combine(tuesday, time(hour)) for hour in (10, 11))
     book = SqliteCalendar(tmp_path / "calendar.sqlite3")
     theirs = await book.book("another call", eleven, "Bob Jones")
-    async with run_stack("front_desk", TAKEN_TIME, WORKER_BACKGROUND_SOUND="office") as up:
+    async with run_stack("front_desk", TAKEN_TIME, VOICEFLEET_BACKGROUND_SOUND="office") as up:
         placed, has_answered = plan(up, TAKEN_TIME), asyncio.Event()
 
         def on_event(event: Event) -> None:

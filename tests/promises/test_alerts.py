@@ -25,8 +25,8 @@ from tests.promises.test_isolation import begin
 from tests.promises.test_pod import worker_of
 from tests.promises.test_prometheus import prometheus_binary as prometheus_binary
 from tests.waiting import wait_until
-from worker.lab import prometheus
-from worker.lab.prometheus import Prometheus, Sample
+from voicefleet.lab import prometheus
+from voicefleet.lab.prometheus import Prometheus, Sample
 
 pytestmark = pytest.mark.server
 
@@ -114,8 +114,8 @@ def on_call(
     @asynccontextmanager
     async def shift(slots: int, *agents: str) -> AsyncIterator[OnCall]:
         ports = drill_fleet.free_ports(2)
-        releases = [{"WORKER_SLOTS": str(slots), "WORKER_AGENT": agent} for agent in agents]
-        first = {"WORKER_SLOTS": str(slots), "WORKER_HTTP_PORT": str(ports[0])}
+        releases = [{"VOICEFLEET_SLOTS": str(slots), "VOICEFLEET_AGENT": agent} for agent in agents]
+        first = {"VOICEFLEET_SLOTS": str(slots), "VOICEFLEET_HTTP_PORT": str(ports[0])}
         async with run_stack(agents[-1], **first) as up:
             livekit = next(part for part in up.parts if part.name == "livekit-server")
             fleet = DrillFleet(up, livekit_server_binary, livekit, ports, releases)

@@ -6,11 +6,11 @@ import psutil
 import pytest
 
 from tests.promises.conftest import RunStack
-from worker import errors
-from worker.lab import caller, conversation, timeline
-from worker.lab.caller import CallPlan
-from worker.lab.stack import Stack
-from worker.lab.timeline import Timeline
+from voicefleet import errors
+from voicefleet.lab import caller, conversation, timeline
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Timeline
 
 pytestmark = pytest.mark.server
 
@@ -58,8 +58,8 @@ async def test_a_second_provider_takes_over_where_the_first_is_ill(run_stack: Ru
     async with run_stack(
         "assistant",
         behaviour=("cartesia:fault=server_error", "deepgram:fault=server_error"),
-        WORKER_TTS="cartesia,openai",
-        WORKER_STT="deepgram,openai",
+        VOICEFLEET_TTS="cartesia,openai",
+        VOICEFLEET_STT="deepgram,openai",
     ) as up:
         done = await call(up)
     assert timeline.verdict(done) is None

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.errors import ExitCode
-from worker.lab import processes, stack
+from voicefleet.errors import ExitCode
+from voicefleet.lab import processes, stack
 
 pytestmark = pytest.mark.server
 
@@ -20,7 +20,7 @@ def environment(home: Path, binary: Path) -> dict[str, str]:
 
 def demo(home: Path, binary: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        processes.python("worker", "demo", *options),
+        processes.python("voicefleet", "demo", *options),
         env=environment(home, binary),
         cwd=home,
         capture_output=True,
@@ -55,7 +55,7 @@ def test_a_demo_that_is_stopped_takes_its_stack_down(
     tmp_path: Path, livekit_server_binary: Path, number: signal.Signals
 ) -> None:
     running = subprocess.Popen(
-        processes.python("worker", "demo"),
+        processes.python("voicefleet", "demo"),
         env=environment(tmp_path, livekit_server_binary),
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -13,10 +13,10 @@ from livekit import api, rtc
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import ASSISTANT, causes, exit_code_of, greeting_only, plan, worker_of
 from tests.waiting import wait_until
-from worker.errors import ExitCode
-from worker.lab import caller
-from worker.lab.stack import Stack
-from worker.lab.timeline import Event, EventKind
+from voicefleet.errors import ExitCode
+from voicefleet.lab import caller
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Event, EventKind
 
 pytestmark = pytest.mark.server
 
@@ -35,8 +35,8 @@ async def over_for(up: Stack, *expected: str) -> None:
 async def test_a_call_that_lasts_too_long_is_ended_with_words_to_the_caller(
     run_stack: RunStack,
 ) -> None:
-    limit = {"WORKER_CALL_LONGEST_SECONDS": "12", "WORKER_CALL_FAREWELL": FAREWELL}
-    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+    limit = {"VOICEFLEET_CALL_LONGEST_SECONDS": "12", "VOICEFLEET_CALL_FAREWELL": FAREWELL}
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1", **limit) as up:
         done = await caller.place_call(replace(plan(up), conversation=LONG_ANSWER))
         await over_for(up, "too_long")
     assert done.was_ended_by_agent
@@ -46,10 +46,10 @@ async def test_a_call_that_lasts_too_long_is_ended_with_words_to_the_caller(
 async def test_a_call_in_which_nobody_speaks_is_ended_with_words_to_the_caller(
     run_stack: RunStack,
 ) -> None:
-    limit = {"WORKER_CALL_SILENCE_SECONDS": "4", "WORKER_CALL_FAREWELL": FAREWELL}
+    limit = {"VOICEFLEET_CALL_SILENCE_SECONDS": "4", "VOICEFLEET_CALL_FAREWELL": FAREWELL}
     # The caller hears the greeting, and would say goodbye half a minute later.
     goodbye = replace(ASSISTANT.exchanges[-1], interrupts_after_seconds=30.0)
-    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1", **limit) as up:
         script = replace(ASSISTANT, exchanges=(goodbye,))
         done = await caller.place_call(replace(plan(up), conversation=script))
         await over_for(up, "silent")
@@ -63,8 +63,8 @@ async def test_a_call_still_on_at_the_drains_deadline_is_ended_with_words_to_the
     """A stock worker closes its calls at the deadline without a word. Where another agent is in the
     room, the room is left to it.
     """
-    limit = {"WORKER_DRAIN_TIMEOUT_SECONDS": "5", "WORKER_CALL_FAREWELL": FAREWELL}
-    async with run_stack("assistant", WORKER_SLOTS="1", **limit) as up:
+    limit = {"VOICEFLEET_DRAIN_TIMEOUT_SECONDS": "5", "VOICEFLEET_CALL_FAREWELL": FAREWELL}
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1", **limit) as up:
         worker, is_talking = worker_of(up), asyncio.Event()
 
         def on_event(event: Event) -> None:
@@ -114,7 +114,7 @@ async def test_a_caller_who_leaves_frees_the_slot_at_once(run_stack: RunStack) -
     """LiveKit alone keeps the job until the room is closed, about 20 s later, and hears every 2.5 s
     whether a pod is full.
     """
-    async with run_stack("assistant", WORKER_SLOTS="1") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1") as up:
         for _ in range(3):
             done = await caller.place_call(greeting_only(up))
             assert done.first_audio_seconds is not None

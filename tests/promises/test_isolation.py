@@ -8,8 +8,8 @@ from livekit import api
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import causes, greeting_only, is_whole, logged, plan
 from tests.waiting import wait_until
-from worker.lab import caller
-from worker.lab.stack import Stack
+from voicefleet.lab import caller
+from voicefleet.lab.stack import Stack
 
 pytestmark = [pytest.mark.server, pytest.mark.alone]
 
@@ -32,10 +32,10 @@ async def test_a_call_that_leaks_crashes_blocks_or_fails_ends_alone_and_its_caus
 ) -> None:
     """A stock worker lets the leak go on until the kernel ends every call of the pod."""
     memory = {
-        "WORKER_CALL_MEMORY_WARN_BYTES": str(400 * MIB),
-        "WORKER_CALL_MEMORY_LIMIT_BYTES": str(700 * MIB),
+        "VOICEFLEET_CALL_MEMORY_WARN_BYTES": str(400 * MIB),
+        "VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": str(700 * MIB),
     }
-    async with run_stack(str(DRILL_AGENT), WORKER_SLOTS="5", **memory) as up:
+    async with run_stack(str(DRILL_AGENT), VOICEFLEET_SLOTS="5", **memory) as up:
         for drill in ("leak", "crash", "block", "fail"):
             await begin(up, f"{drill}-drill")
         healthy = await caller.place_call(plan(up))

@@ -14,11 +14,11 @@ from livekit.protocol import room as room_protocol
 
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import exit_code_of, worker_of
-from worker import settings
-from worker.errors import ExitCode
-from worker.lab import processes
-from worker.lab.compare import outages, stage
-from worker.lab.compare.outcome import Subject
+from voicefleet import settings
+from voicefleet.errors import ExitCode
+from voicefleet.lab import processes
+from voicefleet.lab.compare import outages, stage
+from voicefleet.lab.compare.outcome import Subject
 
 pytestmark = pytest.mark.server
 
@@ -28,9 +28,9 @@ OPERATOR = {
     "DEEPGRAM_API_KEY": "key",
     "OPENAI_API_KEY": "key",
     "CARTESIA_API_KEY": "key",
-    "WORKER_HTTP_PORT": "0",
-    "WORKER_SLOTS": "1",
-    "WORKER_LIVEKIT_RETRIES": "4",
+    "VOICEFLEET_HTTP_PORT": "0",
+    "VOICEFLEET_SLOTS": "1",
+    "VOICEFLEET_LIVEKIT_RETRIES": "4",
 }
 
 
@@ -38,7 +38,7 @@ async def test_a_livekit_that_is_gone_for_good_ends_the_pod_with_its_own_code(
     run_stack: RunStack,
 ) -> None:
     """A stock worker drains for up to an hour, unregistered, and then leaves with 0."""
-    async with run_stack("assistant", WORKER_SLOTS="1", WORKER_LIVEKIT_RETRIES="2") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1", VOICEFLEET_LIVEKIT_RETRIES="2") as up:
         worker, livekit = worker_of(up), next(p for p in up.parts if p.name == "livekit-server")
         await processes.stop(livekit)
         assert await exit_code_of(worker) == ExitCode.LIVEKIT
@@ -50,7 +50,7 @@ async def test_a_livekit_that_is_gone_for_good_ends_the_pod_with_its_own_code(
 async def test_a_pod_that_is_told_to_stop_while_livekit_is_away_leaves_at_once(
     run_stack: RunStack,
 ) -> None:
-    async with run_stack("assistant", WORKER_SLOTS="1") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1") as up:
         worker, livekit = worker_of(up), next(p for p in up.parts if p.name == "livekit-server")
         await processes.stop(livekit)
         await asyncio.sleep(1.0)
@@ -104,7 +104,7 @@ async def test_a_livekit_that_refuses_the_pod_is_asked_with_growing_pauses_then_
     """A stock worker asks it hundreds of times a second, and never ends."""
     async with livekit_that_refuses() as (url, opened):
         worker = await asyncio.create_subprocess_exec(
-            *processes.python("worker", "start"),
+            *processes.python("voicefleet", "start"),
             env=settings.environment() | OPERATOR | {"LIVEKIT_URL": url},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -9,9 +9,9 @@ import pytest
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import causes, endpoints_of, plan, worker_of
 from tests.waiting import wait_until
-from worker.lab import caller
-from worker.lab.stack import Stack
-from worker.telemetry.events import OUTCOMES, Cause, Outcome
+from voicefleet.lab import caller
+from voicefleet.lab.stack import Stack
+from voicefleet.telemetry.messages import OUTCOMES, Cause, Outcome
 
 CALLS = 100
 
@@ -36,7 +36,7 @@ async def test_a_hundred_calls_one_after_the_other_leave_the_series_of_the_first
     run_stack: RunStack,
 ) -> None:
     """A whole call, in which all is used, then callers who hang up as soon as somebody is there."""
-    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="2") as up:
         await caller.place_call(plan(up))
         await wait_until(lambda: len(causes(up)) == 1, because="the first call is over")
         after_one = await series_of(up)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.promises.test_pod import endpoints_of, worker_of
-from worker.errors import ExitCode
-from worker.lab import conversation, processes, stack
-from worker.lab.stack import Stack
+from voicefleet.errors import ExitCode
+from voicefleet.lab import conversation, processes, stack
+from voicefleet.lab.stack import Stack
 
 READING_GROUP = conversation.load("assistant").exchanges[1]
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.server
 def run(up: Stack, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     """One verb, with the environment of the stack's own worker."""
     return subprocess.run(
-        processes.python("worker", *arguments),
+        processes.python("voicefleet", *arguments),
         env=stack.operator_environment(up) | changed,
         cwd=up.folder,
         capture_output=True,
@@ -52,13 +52,13 @@ def test_check_of_a_worker_that_can_start_is_all_ok(assistant_stack: Stack) -> N
 async def test_check_in_a_running_pod_says_that_the_port_is_its_own(assistant_stack: Stack) -> None:
     """Four runbooks tell to run it there, and it failed in every pod."""
     _, _, port = (await endpoints_of(worker_of(assistant_stack))).rpartition(":")
-    done = await asyncio.to_thread(run, assistant_stack, "check", WORKER_HTTP_PORT=port)
+    done = await asyncio.to_thread(run, assistant_stack, "check", VOICEFLEET_HTTP_PORT=port)
     assert done.returncode == ExitCode.OK, done.stdout
     assert "of a pod that runs here and is ready" in done.stdout
 
 
 def test_check_names_a_port_that_somebody_else_has(assistant_stack: Stack, taken_port: str) -> None:
-    done = run(assistant_stack, "check", WORKER_HTTP_PORT=taken_port)
+    done = run(assistant_stack, "check", VOICEFLEET_HTTP_PORT=taken_port)
     assert done.returncode == ExitCode.PORT
     assert f"cannot listen on 127.0.0.1:{taken_port}" in done.stdout
 
@@ -70,10 +70,10 @@ def test_check_names_a_port_that_somebody_else_has(assistant_stack: Stack, taken
         ({"DEEPGRAM_API_KEY": "wrong"}, ExitCode.PROVIDER, "deepgram refuses the key", "DEEPGRAM"),
         ({"CARTESIA_API_KEY": "wrong"}, ExitCode.PROVIDER, "cartesia refuses the key", "CARTESIA"),
         (
-            {"WORKER_DEEPGRAM_URL": "http://127.0.0.1:9/v1/listen"},
+            {"VOICEFLEET_DEEPGRAM_URL": "http://127.0.0.1:9/v1/listen"},
             ExitCode.PROVIDER,
             "deepgram does not answer",
-            "WORKER_DEEPGRAM_URL",
+            "VOICEFLEET_DEEPGRAM_URL",
         ),
         (
             {"LIVEKIT_API_SECRET": "w" * 40},
@@ -81,7 +81,7 @@ def test_check_names_a_port_that_somebody_else_has(assistant_stack: Stack, taken
             "refuses the key 'voicefleet-lab'",
             "LIVEKIT_API_SECRET",
         ),
-        ({"WORKER_AGENT": "nobody"}, ExitCode.AGENT_FILE, "no such module", "assistant"),
+        ({"VOICEFLEET_AGENT": "nobody"}, ExitCode.AGENT_FILE, "no such module", "assistant"),
     ],
 )
 def test_check_names_what_is_wrong_with_its_fix(
@@ -97,7 +97,7 @@ def test_check_names_what_is_wrong_with_its_fix(
 
 def test_check_asks_no_provider_that_the_agent_file_does_not_use(assistant_stack: Stack) -> None:
     stock = str(Path(__file__).with_name("stock_agent.py"))
-    done = run(assistant_stack, "check", WORKER_AGENT=stock, DEEPGRAM_API_KEY="wrong")
+    done = run(assistant_stack, "check", VOICEFLEET_AGENT=stock, DEEPGRAM_API_KEY="wrong")
     assert done.returncode == ExitCode.OK, done.stdout
     assert "ok    providers: not asked" in done.stdout
 
@@ -112,18 +112,18 @@ def test_a_url_that_is_no_livekit_is_told_from_one_that_does_not_answer(
 
 
 def test_a_taken_port_ends_the_start(assistant_stack: Stack, taken_port: str) -> None:
-    done = run(assistant_stack, "start", WORKER_HTTP_PORT=taken_port)
+    done = run(assistant_stack, "start", VOICEFLEET_HTTP_PORT=taken_port)
     assert done.returncode == ExitCode.PORT
     error, fix = done.stderr.splitlines()[-2:]
     assert error.startswith(f"error: the endpoints cannot listen on 127.0.0.1:{taken_port}")
-    assert fix.startswith("fix: set WORKER_HTTP_PORT")
+    assert fix.startswith("fix: set VOICEFLEET_HTTP_PORT")
     assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_livekit_that_never_comes_ends_the_start_with_its_own_code(
     assistant_stack: Stack,
 ) -> None:
-    nobody = {"LIVEKIT_URL": "ws://127.0.0.1:9", "WORKER_LIVEKIT_WAIT_SECONDS": "2"}
+    nobody = {"LIVEKIT_URL": "ws://127.0.0.1:9", "VOICEFLEET_LIVEKIT_WAIT_SECONDS": "2"}
     done = run(assistant_stack, "start", **nobody)
     assert done.returncode == ExitCode.LIVEKIT, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -143,7 +143,7 @@ def test_sigterm_ends_a_worker_without_calls_with_zero_whenever_it_comes(
     assistant_stack: Stack, when: str
 ) -> None:
     worker = subprocess.Popen(
-        processes.python("worker", "start"),
+        processes.python("voicefleet", "start"),
         env=stack.operator_environment(assistant_stack),
         cwd=assistant_stack.folder,
         stdout=subprocess.PIPE,
@@ -166,7 +166,7 @@ def test_a_worker_told_to_stop_while_it_imports_is_gone(
     and took calls until it was killed. The code is -15 where Python itself has just begun.
     """
     worker = subprocess.Popen(
-        processes.python("worker", "start"),
+        processes.python("voicefleet", "start"),
         env=stack.operator_environment(assistant_stack),
         cwd=assistant_stack.folder,
         stdout=subprocess.PIPE,

@@ -14,13 +14,13 @@ import pytest
 
 from tests.promises.conftest import RunStack
 from tests.waiting import wait_until
-from worker import errors
-from worker.errors import ExitCode
-from worker.lab import caller, conversation, processes
-from worker.lab.caller import CallPlan
-from worker.lab.processes import Running
-from worker.lab.stack import Stack
-from worker.lab.timeline import Event, EventKind, Timeline
+from voicefleet import errors
+from voicefleet.errors import ExitCode
+from voicefleet.lab import caller, conversation, processes
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.processes import Running
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Event, EventKind, Timeline
 
 pytestmark = [pytest.mark.server, pytest.mark.alone]
 
@@ -88,7 +88,7 @@ async def test_a_call_goes_on_to_its_end_when_the_pod_is_told_to_stop(
     run_stack: RunStack, to_the_group: bool
 ) -> None:
     """A stock worker drops every call at a second SIGTERM, and at one to its process group."""
-    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="2") as up:
         worker, is_talking = worker_of(up), asyncio.Event()
         calling = asyncio.create_task(call_when(up, EventKind.CALLER_SPEAKS, is_talking))
         await is_talking.wait()
@@ -105,7 +105,7 @@ async def test_a_call_goes_on_to_its_end_when_the_pod_is_told_to_stop(
 async def test_a_pod_told_to_stop_while_it_is_offered_a_call_keeps_it_or_refuses_it(
     run_stack: RunStack,
 ) -> None:
-    async with run_stack("assistant", WORKER_SLOTS="1") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="1") as up:
         worker, is_dispatched = worker_of(up), asyncio.Event()
         calling = asyncio.create_task(call_when(up, EventKind.DISPATCHED, is_dispatched))
         await is_dispatched.wait()
@@ -124,7 +124,7 @@ async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
     run_stack: RunStack,
 ) -> None:
     """Each call that has a slot is answered, and the others are refused at once."""
-    async with run_stack("assistant", WORKER_SLOTS="2") as up, aiohttp.ClientSession() as http:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="2") as up, aiohttp.ClientSession() as http:
         pod = await endpoints_of(worker_of(up))
         joined = [asyncio.Event() for _ in range(4)]
         calls = [
@@ -142,9 +142,9 @@ async def test_a_burst_of_more_calls_than_slots_fills_every_slot_and_no_more(
 async def test_a_pod_that_is_told_to_drain_shows_it_takes_no_new_call_and_ends_its_own(
     run_stack: RunStack,
 ) -> None:
-    token = {"WORKER_DRAIN_TOKEN": "a secret of the pod's own"}
+    token = {"VOICEFLEET_DRAIN_TOKEN": "a secret of the pod's own"}
     async with (
-        run_stack("assistant", WORKER_SLOTS="2", **token) as up,
+        run_stack("assistant", VOICEFLEET_SLOTS="2", **token) as up,
         aiohttp.ClientSession() as http,
     ):
         worker, is_talking = worker_of(up), asyncio.Event()
@@ -153,7 +153,7 @@ async def test_a_pod_that_is_told_to_drain_shows_it_takes_no_new_call_and_ends_i
         await is_talking.wait()
         assert [await status(http, f"{pod}/{probe}") for probe in PROBES] == [200, 200, 200]
         calls = psutil.Process(worker.pid).children(recursive=True)
-        assert not any("WORKER_DRAIN_TOKEN" in process.environ() for process in calls)
+        assert not any("VOICEFLEET_DRAIN_TOKEN" in process.environ() for process in calls)
 
         async with http.post(f"{pod}/drainz") as answer:
             drain = await answer.json()
@@ -172,7 +172,7 @@ async def test_a_call_is_answered_while_a_neighbour_keeps_every_core_busy(
     """A stock worker reports the machine's CPU as its load, is offered nothing, and the caller
     hears silence.
     """
-    async with run_stack("assistant", WORKER_SLOTS="2") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="2") as up:
         neighbours = [
             await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
             for _ in range(os.cpu_count() or 2)

@@ -11,9 +11,9 @@ import pytest
 from tests.promises.test_livekit_away import OPERATOR, livekit_that_refuses
 from tests.promises.test_pod import endpoints_of, exit_code_of
 from tests.waiting import wait_until
-from worker import settings
-from worker.errors import ExitCode
-from worker.lab import processes
+from voicefleet import settings
+from voicefleet.errors import ExitCode
+from voicefleet.lab import processes
 
 pytestmark = pytest.mark.server
 
@@ -39,10 +39,10 @@ async def test_processes_that_cannot_load_are_tried_with_growing_pauses_and_star
     """A stock worker forks the next a tenth of a second later, for ever, and says it is well."""
     (tmp_path / "broken_agent.py").write_text(BROKEN_SETUP)
     async with livekit_that_refuses() as (url, _), aiohttp.ClientSession() as http:
-        environment = OPERATOR | {"LIVEKIT_URL": url, "WORKER_AGENT": "broken_agent.py"}
+        environment = OPERATOR | {"LIVEKIT_URL": url, "VOICEFLEET_AGENT": "broken_agent.py"}
         worker = processes.start(
             "worker",
-            processes.python("worker", "start"),
+            processes.python("voicefleet", "start"),
             environment=settings.environment() | environment,
             folder=tmp_path,
         )

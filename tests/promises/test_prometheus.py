@@ -22,15 +22,15 @@ from tests.promises.test_pod import (
     worker_of,
 )
 from tests.waiting import wait_until
-from worker import errors
-from worker.errors import ExitCode
-from worker.fleet import endpoints
-from worker.fleet import prometheus as seen_by_prometheus
-from worker.lab import caller, prometheus
-from worker.lab.prometheus import SCRAPE_EVERY_SECONDS, Prometheus
-from worker.lab.stack import Stack
-from worker.lab.timeline import Event, EventKind, Timeline
-from worker.telemetry import names
+from voicefleet import errors
+from voicefleet.errors import ExitCode
+from voicefleet.fleet import endpoints
+from voicefleet.fleet import prometheus as seen_by_prometheus
+from voicefleet.lab import caller, prometheus
+from voicefleet.lab.prometheus import SCRAPE_EVERY_SECONDS, Prometheus
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Event, EventKind, Timeline
+from voicefleet.telemetry import names
 
 pytestmark = pytest.mark.server
 
@@ -49,7 +49,7 @@ def prometheus_binary() -> Path:
 async def test_prometheus_answers_what_operations_and_dashboards_ask_of_a_pod_with_calls(
     run_stack: RunStack, prometheus_binary: Path, tmp_path: Path
 ) -> None:
-    async with run_stack("assistant", WORKER_SLOTS="2", WORKER_TTS="cartesia,openai") as up:
+    async with run_stack("assistant", VOICEFLEET_SLOTS="2", VOICEFLEET_TTS="cartesia,openai") as up:
         pod = (await endpoints_of(worker_of(up))).removeprefix("http://")
         rules, began = drill.rules(tmp_path), time.time()
         async with prometheus.run(prometheus_binary, [pod], tmp_path, rules) as watching:

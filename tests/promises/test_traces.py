@@ -24,11 +24,11 @@ from tests.promises.test_pod import (
     worker_of,
 )
 from tests.waiting import wait_until
-from worker.errors import ExitCode
-from worker.lab import caller, otlp_receiver, timeline
-from worker.lab.otlp_receiver import Health, ReceivedSpan
-from worker.lab.stack import Stack
-from worker.lab.timeline import EventKind
+from voicefleet.errors import ExitCode
+from voicefleet.lab import caller, otlp_receiver, timeline
+from voicefleet.lab.otlp_receiver import Health, ReceivedSpan
+from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import EventKind
 
 pytestmark = pytest.mark.server
 
@@ -73,10 +73,10 @@ async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join
     async with otlp_receiver.listening() as collector:
         telling = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "WORKER_LOG_LEVEL": "DEBUG",
-            "WORKER_REPORT_DIR": str(tmp_path / "reports"),
+            "VOICEFLEET_LOG_LEVEL": "DEBUG",
+            "VOICEFLEET_REPORT_DIR": str(tmp_path / "reports"),
         }
-        async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
+        async with run_stack("assistant", VOICEFLEET_SLOTS="1", **telling) as up:
             done = await caller.place_call(replace(plan(up), conversation=SHORT))
             assert timeline.verdict(done) is None
             root = await collector.wait_for(is_call, within_seconds=20)
@@ -136,10 +136,10 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
         collector.health = Health.UNAVAILABLE
         telling = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "WORKER_LOG_LEVEL": "DEBUG",
-            "WORKER_ALLOW_PII": "true",
+            "VOICEFLEET_LOG_LEVEL": "DEBUG",
+            "VOICEFLEET_ALLOW_PII": "true",
         }
-        async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
+        async with run_stack("assistant", VOICEFLEET_SLOTS="1", **telling) as up:
             has_answered = asyncio.Event()
             calling = asyncio.create_task(call_when(up, EventKind.AGENT_SPEAKS, has_answered))
             await has_answered.wait()
@@ -177,9 +177,9 @@ async def test_a_collector_that_is_ill_delays_no_call_and_no_exit(
     async with otlp_receiver.listening(health=health) as collector:
         telling = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "WORKER_REPORT_URL": f"{collector.url}/v1/traces",
+            "VOICEFLEET_REPORT_URL": f"{collector.url}/v1/traces",
         }
-        async with run_stack("assistant", WORKER_SLOTS="1", **telling) as up:
+        async with run_stack("assistant", VOICEFLEET_SLOTS="1", **telling) as up:
             worker = worker_of(up)
             greeted = caller.plan_from_lines([], [], greeting=ASSISTANT.greeting)
             done = await caller.place_call(replace(plan(up), conversation=greeted))

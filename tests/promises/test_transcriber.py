@@ -11,9 +11,9 @@ from tests.promises.conftest import RunStack
 from tests.promises.participant import Participant
 from tests.promises.test_pod import logged
 from tests.waiting import wait_until
-from worker.lab import conversation
-from worker.lab.address import Address
-from worker.lab.stack import Stack
+from voicefleet.lab import conversation
+from voicefleet.lab.line import Address
+from voicefleet.lab.stack import Stack
 
 pytestmark = pytest.mark.server
 

@@ -15,17 +15,25 @@ from tests.promises import participant
 from tests.promises.conftest import RunStack
 from tests.promises.test_pod import causes
 from tests.waiting import wait_until
-from worker.agents.closing import APOLOGY
-from worker.agents.phone import repairs
-from worker.agents.phone.agent import VOICEMAIL
-from worker.lab import caller, conversation, livekit_server, processes, stack, telephony, timeline
-from worker.lab.address import Address
-from worker.lab.caller import CallPlan
-from worker.lab.conversation import Conversation
-from worker.lab.livekit_server import LiveKitServer
-from worker.lab.stack import Plan, Stack
-from worker.lab.telephony import Asked
-from worker.lab.timeline import Timeline
+from voicefleet.agents.closing import APOLOGY
+from voicefleet.agents.phone import repairs
+from voicefleet.agents.phone.agent import VOICEMAIL
+from voicefleet.lab import (
+    caller,
+    conversation,
+    livekit_server,
+    processes,
+    stack,
+    telephony,
+    timeline,
+)
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.conversation import Conversation
+from voicefleet.lab.line import Address
+from voicefleet.lab.livekit_server import LiveKitServer
+from voicefleet.lab.stack import Plan, Stack
+from voicefleet.lab.telephony import Asked
+from voicefleet.lab.timeline import Timeline
 
 pytestmark = pytest.mark.server
 
@@ -100,7 +108,7 @@ async def test_a_customer_is_called_and_a_machine_that_answers_is_left_a_message
             livekit.api_key, livekit.api_secret, customers.ring, livekit_url=livekit.url
         )
         async with serving as bridge:
-            extra = (("LIVEKIT_URL", bridge.url), ("WORKER_PHONE_TRUNK_ID", "ST_1"))
+            extra = (("LIVEKIT_URL", bridge.url), ("VOICEFLEET_PHONE_TRUNK_ID", "ST_1"))
             plan = Plan("phone", str(script), tmp_path, livekit_server_binary, extra=extra)
             async with (
                 worker_beside(plan, livekit),
@@ -158,7 +166,7 @@ async def worker_beside(plan: Plan, livekit: LiveKitServer) -> AsyncIterator[Non
     providers, url = await stack.start_providers(plan.folder, plan.conversation)
     worker = processes.start(
         "worker",
-        processes.python("worker", "start"),
+        processes.python("voicefleet", "start"),
         environment=stack.worker_environment(plan, livekit, url),
         folder=plan.folder,
     )

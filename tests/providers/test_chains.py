@@ -5,13 +5,13 @@ from livekit.agents import inference, stt, tts
 from livekit.agents import llm as livekit_llm
 from livekit.plugins import cartesia, deepgram, openai, silero
 
-from worker import errors
-from worker import settings as settings_module
-from worker.providers import keys, llm, turns
-from worker.providers import stt as our_stt
-from worker.providers import tts as our_tts
-from worker.providers.keys import Part
-from worker.setting_groups import Providers
+from voicefleet import errors
+from voicefleet import settings as settings_module
+from voicefleet.providers import keys, llm, turns
+from voicefleet.providers import stt as our_stt
+from voicefleet.providers import tts as our_tts
+from voicefleet.providers.keys import Part
+from voicefleet.settings.groups import Providers
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,9 @@ def providers(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Providers:
 
 
 async def test_one_provider_is_its_plugin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = providers(monkeypatch, WORKER_STT="deepgram/nova-2", WORKER_TTS="openai/tts-1:alloy")
+    chosen = providers(
+        monkeypatch, VOICEFLEET_STT="deepgram/nova-2", VOICEFLEET_TTS="openai/tts-1:alloy"
+    )
     heard, spoken = our_stt.build(chosen, inference.VAD()), our_tts.build(chosen)
     assert isinstance(heard, deepgram.STT)
     assert heard.model == "nova-2"
@@ -38,9 +40,9 @@ async def test_one_provider_is_its_plugin_alone(monkeypatch: pytest.MonkeyPatch)
 async def test_several_providers_are_a_fallback_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = providers(
         monkeypatch,
-        WORKER_STT="deepgram,openai",
-        WORKER_LLM="openai/gpt-4.1,openai/gpt-4.1-mini",
-        WORKER_TTS="cartesia,openai",
+        VOICEFLEET_STT="deepgram,openai",
+        VOICEFLEET_LLM="openai/gpt-4.1,openai/gpt-4.1-mini",
+        VOICEFLEET_TTS="cartesia,openai",
     )
     assert isinstance(our_stt.build(chosen, inference.VAD()), stt.FallbackAdapter)
     assert isinstance(llm.build(chosen), livekit_llm.FallbackAdapter)
@@ -55,7 +57,7 @@ async def test_the_llm_can_live_elsewhere_with_its_own_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chosen = providers(
-        monkeypatch, WORKER_LLM_URL="http://llm.example:8000/v1", WORKER_LLM_API_KEY="own"
+        monkeypatch, VOICEFLEET_LLM_URL="http://llm.example:8000/v1", VOICEFLEET_LLM_API_KEY="own"
     )
     assert llm.build(chosen).provider == "llm.example:8000"
 
@@ -64,7 +66,7 @@ async def test_the_llm_can_live_elsewhere_with_its_own_key(
 def test_the_vad_is_the_chosen_one(
     monkeypatch: pytest.MonkeyPatch, name: str, kind: type[object]
 ) -> None:
-    assert isinstance(turns.load_vad(providers(monkeypatch, WORKER_VAD=name)), kind)
+    assert isinstance(turns.load_vad(providers(monkeypatch, VOICEFLEET_VAD=name)), kind)
 
 
 def test_the_turn_detector_never_asks_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +80,13 @@ def test_the_turn_detector_never_asks_the_cloud(monkeypatch: pytest.MonkeyPatch)
     ("chain", "needed"),
     [
         ({}, ["DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY"]),
-        ({"WORKER_STT": "openai", "WORKER_TTS": "openai"}, ["OPENAI_API_KEY"]),
+        ({"VOICEFLEET_STT": "openai", "VOICEFLEET_TTS": "openai"}, ["OPENAI_API_KEY"]),
         (
-            {"WORKER_STT": "deepgram", "WORKER_TTS": "cartesia", "WORKER_LLM_API_KEY": "own"},
+            {
+                "VOICEFLEET_STT": "deepgram",
+                "VOICEFLEET_TTS": "cartesia",
+                "VOICEFLEET_LLM_API_KEY": "own",
+            },
             ["DEEPGRAM_API_KEY", "CARTESIA_API_KEY"],
         ),
     ],

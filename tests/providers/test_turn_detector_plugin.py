@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import ExitCode
+from voicefleet.errors import ExitCode
 
 pytestmark = pytest.mark.slow
 
 PREDICT = """
 import json
-from worker.providers import turns
+from voicefleet.providers import turns
 runner = turns.runner({kind!r})
 runner.initialize()
 chat = [{{"role": "user", "content": "hello there"}}]
@@ -39,7 +39,7 @@ def run(
     environment = {
         "HF_HOME": str(hub_home),
         "HF_HUB_OFFLINE": "1",
-        "WORKER_TURN_DETECTION": kind,
+        "VOICEFLEET_TURN_DETECTION": kind,
         "PATH": "/usr/bin:/bin",
         **more,
     }
@@ -49,7 +49,7 @@ def run(
 
 
 def test_models_loads_the_plugins_model_where_its_weights_are(hub_home: Path) -> None:
-    done = run(["-m", "worker", "models", "--verify"], hub_home, "multilingual")
+    done = run(["-m", "voicefleet", "models", "--verify"], hub_home, "multilingual")
     assert done.returncode == ExitCode.OK, done.stderr
     assert "ok    turn detector (multilingual)" in done.stdout
 
@@ -61,15 +61,15 @@ def test_the_plugins_runner_predicts_from_the_conversation(hub_home: Path) -> No
 
 
 def test_models_without_the_weights_is_an_error_with_its_fix(tmp_path: Path) -> None:
-    done = run(["-m", "worker", "models", "--verify"], tmp_path, "english")
+    done = run(["-m", "voicefleet", "models", "--verify"], tmp_path, "english")
     assert done.returncode == ExitCode.MODELS
     error, fix = done.stderr.splitlines()[-2:]
     assert error.startswith("error: the turn detector (english) does not load")
-    assert "python -m worker models" in fix
+    assert "voicefleet models" in fix
 
 
 def test_models_where_the_hub_is_out_of_reach_is_an_error_with_its_fix(tmp_path: Path) -> None:
-    done = run(["-m", "worker", "models"], tmp_path, "english")
+    done = run(["-m", "voicefleet", "models"], tmp_path, "english")
     assert done.returncode == ExitCode.MODELS
     assert done.stderr.splitlines()[-1].startswith("fix: run it where the model hub")
 
@@ -79,6 +79,6 @@ def test_a_start_without_the_weights_is_an_error_and_not_a_slow_worker(tmp_path:
     names = ("URL", "API_KEY", "API_SECRET")
     keys = {f"LIVEKIT_{name}": "ws://127.0.0.1:9" for name in names}
     keys |= {f"{name}_API_KEY": "key" for name in ("DEEPGRAM", "OPENAI", "CARTESIA")}
-    done = run(["-m", "worker", "start"], tmp_path, "english", **keys)
+    done = run(["-m", "voicefleet", "start"], tmp_path, "english", **keys)
     assert done.returncode == ExitCode.MODELS
     assert "onnx/model_q8.onnx" in done.stderr

@@ -12,27 +12,30 @@ from typing import Any
 
 import pytest
 
-from worker import errors
-from worker.telemetry import courier as courier_module
-from worker.telemetry.call_account import LONGEST_HISTORY_CHARACTERS, MOST_TURNS, CallAccount
-from worker.telemetry.call_record import CallRecord
-from worker.telemetry.call_report import document
-from worker.telemetry.courier import Courier
-from worker.telemetry.events import Cause, Outcome
-from worker.telemetry.facts import (
+from voicefleet import errors
+from voicefleet.telemetry import reports as courier_module
+from voicefleet.telemetry.call_report import (
+    LONGEST_HISTORY_CHARACTERS,
+    MOST_TURNS,
+    CallRecord,
+    CallTotals,
+    document,
+)
+from voicefleet.telemetry.logs import Hygiene
+from voicefleet.telemetry.messages import (
+    Cause,
     Fallback,
     HandedOver,
     Interrupted,
+    Outcome,
     ProviderError,
     Said,
     Stalled,
     TurnTaken,
     Usage,
 )
-from worker.telemetry.log_hygiene import Hygiene
-from worker.telemetry.report_places import Address, Directory, RefusedError, Report
-from worker.telemetry.report_places import require_directory as require
-from worker.telemetry.reports import Reports
+from voicefleet.telemetry.reports import Address, Courier, Directory, RefusedError, Report, Reports
+from voicefleet.telemetry.reports import require_directory as require
 
 CALL = CallRecord(
     job_id="AJ_one",
@@ -53,8 +56,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier_module, "LONGEST_PAUSE_SECONDS", 0.02)
 
 
-def account_of(*facts: Any, keeps_history: bool = False) -> CallAccount:
-    account = CallAccount(keeps_history=keeps_history)
+def account_of(*facts: Any, keeps_history: bool = False) -> CallTotals:
+    account = CallTotals(keeps_history=keeps_history)
     for fact in facts:
         account.add(fact)
     return account
@@ -132,7 +135,7 @@ def test_nothing_of_a_report_but_what_was_said_is_taken_out_of_the_log() -> None
 
 
 def test_a_call_that_never_stops_talking_is_kept_within_bounds() -> None:
-    account = CallAccount(keeps_history=True)
+    account = CallTotals(keeps_history=True)
     for number in range(5000):
         account.add(TurnTaken(transcript_seconds=0.1))
         account.add(TurnTaken(heard_seconds=0.2))
@@ -157,7 +160,7 @@ def test_a_file_a_call_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     require(None)
     require(tmp_path)
-    with pytest.raises(errors.SettingsError, match=r"WORKER_REPORT_DIR.*No such file"):
+    with pytest.raises(errors.SettingsError, match=r"VOICEFLEET_REPORT_DIR.*No such file"):
         require(tmp_path / "missing")
     (tmp_path / "file").touch()
     with pytest.raises(errors.SettingsError, match="cannot be written"):

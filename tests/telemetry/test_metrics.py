@@ -5,20 +5,29 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.telemetry import names
-from worker.telemetry.events import OUTCOMES, Cause, Fact, Outcome, PrewarmFailed
-from worker.telemetry.facts import (
+from voicefleet.telemetry import names
+from voicefleet.telemetry.messages import (
+    OUTCOMES,
+    Cause,
+    Fact,
     Fallback,
     HandedOver,
     Interrupted,
     Joined,
+    Outcome,
+    PrewarmFailed,
     ProviderError,
     Stalled,
     TurnTaken,
     Usage,
 )
-from worker.telemetry.gauges import PodInfo, PodReading
-from worker.telemetry.metrics import MOST_HANDOVERS, MOST_MODELS, PodMetrics
+from voicefleet.telemetry.metrics import (
+    MOST_HANDOVERS,
+    MOST_MODELS,
+    PodInfo,
+    PodMetrics,
+    PodReading,
+)
 
 READING = PodReading(
     calls_active=2,

@@ -11,8 +11,8 @@ from livekit.agents.utils import AudioBuffer
 from livekit.agents.voice.events import ErrorEvent, SessionUsageUpdatedEvent
 
 from tests.agents.loudspeaker import Loudspeaker, Voice
-from worker.telemetry.facts import CallFact, Fallback, ProviderError, Usage
-from worker.telemetry.session_facts import SessionFacts
+from voicefleet.telemetry.messages import CallFact, Fallback, ProviderError, Usage
+from voicefleet.telemetry.session_facts import SessionFacts
 
 
 class Ears(stt.STT[Never]):

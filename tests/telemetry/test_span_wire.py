@@ -7,8 +7,8 @@ import zlib
 import pytest
 
 from tests.telemetry.made_spans import span
-from worker.telemetry import span_wire
-from worker.telemetry.span_wire import LONGEST_TEXT, MalformedSpansError
+from voicefleet.telemetry import span_wire
+from voicefleet.telemetry.span_wire import LONGEST_TEXT, MalformedSpansError
 
 
 def test_a_span_arrives_as_it_was() -> None:

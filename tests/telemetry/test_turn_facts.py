@@ -3,8 +3,8 @@
 from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.telemetry.made_spans import span
-from worker.telemetry.facts import CallFact, HandedOver, Interrupted, Stalled, TurnTaken
-from worker.telemetry.turn_facts import TurnFacts
+from voicefleet.telemetry.messages import CallFact, HandedOver, Interrupted, Stalled, TurnTaken
+from voicefleet.telemetry.turn_facts import TurnFacts
 
 
 def told(*spans: ReadableSpan) -> list[CallFact]:

@@ -25,7 +25,7 @@
 {{- div (int64 .) 1048576 }}
 {{- end }}
 
-{{- /* What follows a drain's deadline, beside the hooks: worker/setting_groups.py has both. */}}
+{{- /* What follows a drain's deadline, beside the hooks: worker/voicefleet/settings/groups.py has both. */}}
 {{- define "voicefleet.farewellSeconds" -}}
 20
 {{- end }}
@@ -77,7 +77,7 @@
 {{- divf (mulf $needed 100) .Values.memory.plannedPercent | ceil | int64 }}
 {{- end }}
 
-{{- /* Slots for the CPU that is asked for: 4 for each, as worker/server/slots.py. */}}
+{{- /* Slots for the CPU that is asked for: 4 for each, as worker/voicefleet/pod/slots.py. */}}
 {{- define "voicefleet.slotsByCpu" -}}
 {{- max 1 (div (mul 4 (include "voicefleet.millicores" .Values.resources.requests.cpu | int64)) 1000) }}
 {{- end }}

@@ -81,21 +81,21 @@ at once, before anything is created. Empty where all is well. */}}
 {{- include "voicefleet.contradiction" (list (printf "settings.%s is derived by the chart" $name) (printf "set %s instead" (get $own $name))) }}
 {{- end }}
 {{- end }}
-{{- with get .Values.settings "WORKER_REPORT_DIR" }}
+{{- with get .Values.settings "VOICEFLEET_REPORT_DIR" }}
 {{- $directory := . }}
 {{- $writable := false }}
 {{- range prepend $.Values.extraVolumeMounts (dict "mountPath" "/tmp") }}
 {{- if or (eq $directory .mountPath) (hasPrefix (printf "%s/" .mountPath) $directory) }}{{ $writable = true }}{{ end }}
 {{- end }}
 {{- if not $writable }}
-{{- include "voicefleet.contradiction" (list (printf "settings.WORKER_REPORT_DIR is %s, and the root file system is read-only" $directory) "mount a volume there, by extraVolumes and extraVolumeMounts") }}
+{{- include "voicefleet.contradiction" (list (printf "settings.VOICEFLEET_REPORT_DIR is %s, and the root file system is read-only" $directory) "mount a volume there, by extraVolumes and extraVolumeMounts") }}
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if or (hasKey $own .name) (has .name $secret) (hasKey $.Values.settings .name) }}
 {{- include "voicefleet.contradiction" (list (printf "extraEnv sets %s, which the pod has already" .name) (printf "take it out, and set %s" (get $own .name | default "it in settings or secrets"))) }}
-{{- else if hasPrefix "WORKER_" .name }}
-{{- include "voicefleet.contradiction" (list (printf "extraEnv sets %s, and WORKER_ is for the worker's settings" .name) "move it to settings, or give it another name") }}
+{{- else if hasPrefix "VOICEFLEET_" .name }}
+{{- include "voicefleet.contradiction" (list (printf "extraEnv sets %s, and VOICEFLEET_ is for the worker's settings" .name) "move it to settings, or give it another name") }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -184,7 +184,7 @@ at once, before anything is created. Empty where all is well. */}}
 {{- else if and $endpoint $policy.enabled (not $policy.telemetry.to) (include "voicefleet.isPrivate" $endpoint) (not (include "voicefleet.isInCluster" $endpoint)) }}
 {{- include "voicefleet.contradiction" (list (printf "the collector at %s is in your own network, and networkPolicy.telemetry.to does not name it" (include "voicefleet.url.host" $endpoint)) "--set-json 'networkPolicy.telemetry.to=[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}]'") }}
 {{- end }}
-{{- range $name := list "OPENAI_BASE_URL" "WORKER_LLM_URL" "WORKER_DEEPGRAM_URL" "WORKER_CARTESIA_URL" "WORKER_REPORT_URL" }}
+{{- range $name := list "OPENAI_BASE_URL" "VOICEFLEET_LLM_URL" "VOICEFLEET_DEEPGRAM_URL" "VOICEFLEET_CARTESIA_URL" "VOICEFLEET_REPORT_URL" }}
 {{- $url := get $.Values.settings $name | toString }}
 {{- if and $url $policy.enabled (not $policy.extraEgress) }}
 {{- $port := include "voicefleet.url.port" (dict "url" $url "secure" "443" "plain" "80") }}

@@ -1,8 +1,8 @@
-{{- /* The worker's environment. tests/deploy holds its names against worker/setting_groups.py. */}}
+{{- /* The worker's environment. tests/deploy holds its names against worker/voicefleet/settings/groups.py. */}}
 
 {{- /* Settings that are secret, in the Secret under these names; a fleet needs the first two. */}}
 {{- define "voicefleet.secretSettings" -}}
-LIVEKIT_API_KEY LIVEKIT_API_SECRET DEEPGRAM_API_KEY OPENAI_API_KEY CARTESIA_API_KEY WORKER_LLM_API_KEY WORKER_DRAIN_TOKEN WORKER_REPORT_TOKEN WORKER_MCP_TOKEN OTEL_EXPORTER_OTLP_HEADERS
+LIVEKIT_API_KEY LIVEKIT_API_SECRET DEEPGRAM_API_KEY OPENAI_API_KEY CARTESIA_API_KEY VOICEFLEET_LLM_API_KEY VOICEFLEET_DRAIN_TOKEN VOICEFLEET_REPORT_TOKEN VOICEFLEET_MCP_TOKEN OTEL_EXPORTER_OTLP_HEADERS
 {{- end }}
 
 {{- define "voicefleet.requiredSecrets" -}}
@@ -12,18 +12,18 @@ LIVEKIT_API_KEY LIVEKIT_API_SECRET
 {{- /* Settings that the chart derives, and where they are set: name, space, key of the values. */}}
 {{- define "voicefleet.ownSettings" -}}
 LIVEKIT_URL: livekit.url
-WORKER_AGENT: agent.file
-WORKER_AGENT_NAME: agent.name
-WORKER_SLOTS: slots
-WORKER_CPU_REQUEST_MILLICORES: resources.requests.cpu
-WORKER_DRAIN_TIMEOUT_SECONDS: drain.timeoutSeconds
-WORKER_SESSION_END_TIMEOUT_SECONDS: drain.hooksSeconds
-WORKER_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
-WORKER_MEMORY_LIMIT_BYTES: resources.limits.memory
-WORKER_CALL_MEMORY_LIMIT_BYTES: memory and resources.limits.memory
-WORKER_CALL_MEMORY_WARN_BYTES: memory.warnPercent
-WORKER_HTTP_HOST: http.host
-WORKER_HTTP_PORT: http.port
+VOICEFLEET_AGENT: agent.file
+VOICEFLEET_AGENT_NAME: agent.name
+VOICEFLEET_SLOTS: slots
+VOICEFLEET_CPU_REQUEST_MILLICORES: resources.requests.cpu
+VOICEFLEET_DRAIN_TIMEOUT_SECONDS: drain.timeoutSeconds
+VOICEFLEET_SESSION_END_TIMEOUT_SECONDS: drain.hooksSeconds
+VOICEFLEET_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
+VOICEFLEET_MEMORY_LIMIT_BYTES: resources.limits.memory
+VOICEFLEET_CALL_MEMORY_LIMIT_BYTES: memory and resources.limits.memory
+VOICEFLEET_CALL_MEMORY_WARN_BYTES: memory.warnPercent
+VOICEFLEET_HTTP_HOST: http.host
+VOICEFLEET_HTTP_PORT: http.port
 OTEL_EXPORTER_OTLP_ENDPOINT: telemetry.endpoint
 OTEL_SERVICE_NAME: fullnameOverride
 OTEL_RESOURCE_ATTRIBUTES: telemetry.attributes
@@ -39,20 +39,20 @@ POD_NAME: nothing, it is the pod's
 {{- /* What is not secret, for the ConfigMap. */}}
 {{- define "voicefleet.settings" -}}
 LIVEKIT_URL: {{ .Values.livekit.url | quote }}
-WORKER_AGENT: {{ include "voicefleet.agentFile" . | quote }}
+VOICEFLEET_AGENT: {{ include "voicefleet.agentFile" . | quote }}
 {{- with .Values.agent.name }}
-WORKER_AGENT_NAME: {{ . | quote }}
+VOICEFLEET_AGENT_NAME: {{ . | quote }}
 {{- end }}
-WORKER_SLOTS: {{ int64 .Values.slots | quote }}
+VOICEFLEET_SLOTS: {{ int64 .Values.slots | quote }}
 # Together at most the grace period: {{ include "voicefleet.drainSum" . }}.
-WORKER_DRAIN_TIMEOUT_SECONDS: {{ int64 .Values.drain.timeoutSeconds | quote }}
-WORKER_SESSION_END_TIMEOUT_SECONDS: {{ int64 .Values.drain.hooksSeconds | quote }}
-WORKER_GRACE_PERIOD_SECONDS: {{ include "voicefleet.gracePeriodSeconds" . | quote }}
+VOICEFLEET_DRAIN_TIMEOUT_SECONDS: {{ int64 .Values.drain.timeoutSeconds | quote }}
+VOICEFLEET_SESSION_END_TIMEOUT_SECONDS: {{ int64 .Values.drain.hooksSeconds | quote }}
+VOICEFLEET_GRACE_PERIOD_SECONDS: {{ include "voicefleet.gracePeriodSeconds" . | quote }}
 # ({{ .Values.resources.limits.memory }} × {{ .Values.memory.plannedPercent }} % - {{ .Values.memory.podMiB }} MiB) / {{ int64 .Values.slots }} slots, and {{ .Values.memory.warnPercent }} % of it.
-WORKER_CALL_MEMORY_LIMIT_BYTES: {{ include "voicefleet.callBytes" . | quote }}
-WORKER_CALL_MEMORY_WARN_BYTES: {{ include "voicefleet.callWarnBytes" . | quote }}
-WORKER_HTTP_HOST: {{ .Values.http.host | quote }}
-WORKER_HTTP_PORT: {{ int64 .Values.http.port | quote }}
+VOICEFLEET_CALL_MEMORY_LIMIT_BYTES: {{ include "voicefleet.callBytes" . | quote }}
+VOICEFLEET_CALL_MEMORY_WARN_BYTES: {{ include "voicefleet.callWarnBytes" . | quote }}
+VOICEFLEET_HTTP_HOST: {{ .Values.http.host | quote }}
+VOICEFLEET_HTTP_PORT: {{ int64 .Values.http.port | quote }}
 {{- with .Values.telemetry.endpoint }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 OTEL_SERVICE_NAME: {{ include "voicefleet.fullname" $ | quote }}
@@ -62,7 +62,7 @@ OTEL_SERVICE_NAME: {{ include "voicefleet.fullname" $ | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* Where the agent file is, as WORKER_AGENT wants it. */}}
+{{- /* Where the agent file is, as VOICEFLEET_AGENT wants it. */}}
 {{- define "voicefleet.agentFile" -}}
 {{- if include "voicefleet.agentKeys" . | fromJsonArray }}/agent/{{ end }}{{ .Values.agent.file }}
 {{- end }}
@@ -102,14 +102,14 @@ OTEL_SERVICE_NAME: {{ include "voicefleet.fullname" $ | quote }}
 {{- /* What the pod knows of itself. */}}
 {{- define "voicefleet.podEnv" -}}
 # Load and default slots are measured against what is asked for, not against the node.
-- name: WORKER_CPU_REQUEST_MILLICORES
+- name: VOICEFLEET_CPU_REQUEST_MILLICORES
   valueFrom:
     resourceFieldRef:
       containerName: worker
       resource: requests.cpu
       divisor: 1m
 # What the calls' limits are checked against, at the start.
-- name: WORKER_MEMORY_LIMIT_BYTES
+- name: VOICEFLEET_MEMORY_LIMIT_BYTES
   valueFrom:
     resourceFieldRef:
       containerName: worker

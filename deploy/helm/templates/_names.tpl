@@ -79,7 +79,7 @@ annotations:
 {{- end }}
 
 {{- /* The name that callers dispatch by, as far as the chart can know it: it is given, or the agent
-ships with voicefleet and speaks (worker/agents/). */}}
+ships with voicefleet and speaks (worker/voicefleet/agents/). */}}
 {{- define "voicefleet.agentName" -}}
 {{- if .Values.agent.name }}
 {{- .Values.agent.name }}

@@ -23,8 +23,8 @@
 {{- if not (include "voicefleet.agentName" .) }}
 ! agent.name is not set, and the chart cannot know the name in {{ .Values.agent.file }}: `helm test` places no call. If the file has no name either, LiveKit gives it every new room of the project.
 {{- end }}
-{{- if and (eq .Values.agent.file "front_desk") (not (get .Values.settings "WORKER_CALENDAR_FILE")) }}
-! front_desk keeps appointments in a file of each pod: two pods give the same hour to two callers, and a pod that goes takes its own along. Set settings.WORKER_CALENDAR_FILE to a file on a volume that all pods share, or put your own calendar in its place.
+{{- if and (eq .Values.agent.file "front_desk") (not (get .Values.settings "VOICEFLEET_CALENDAR_FILE")) }}
+! front_desk keeps appointments in a file of each pod: two pods give the same hour to two callers, and a pod that goes takes its own along. Set settings.VOICEFLEET_CALENDAR_FILE to a file on a volume that all pods share, or put your own calendar in its place.
 {{- end }}
 {{- end }}
 
@@ -44,10 +44,10 @@
 {{- end }}
 
 {{- define "voicefleet.warnings.drain" -}}
-{{- $longest := get .Values.settings "WORKER_CALL_LONGEST_SECONDS" | default 0 | float64 }}
+{{- $longest := get .Values.settings "VOICEFLEET_CALL_LONGEST_SECONDS" | default 0 | float64 }}
 {{- $timeout := int64 .Values.drain.timeoutSeconds }}
 {{- if gt $longest (float64 $timeout) }}
-! WORKER_CALL_LONGEST_SECONDS is {{ $longest }}, and a drain waits for {{ $timeout }} s: a deploy ends calls that are older, with a farewell.
+! VOICEFLEET_CALL_LONGEST_SECONDS is {{ $longest }}, and a drain waits for {{ $timeout }} s: a deploy ends calls that are older, with a farewell.
 {{- end }}
 {{- if and (eq .Values.eviction.safe "Always") (gt $timeout 600) }}
 ! eviction.safe=Always with a drain of {{ $timeout }} s: the cluster autoscaler shortens the grace period to 600 s, and ends calls then. Use OnUpgrade, or its --max-graceful-termination-sec.
@@ -55,7 +55,7 @@
 {{- if and (gt $timeout 3600) (ne .Values.eviction.safe "Always") }}
 ! A drain of {{ $timeout }} s: some managed clusters (GKE) wait an hour for a pod at a node's upgrade, then end it.
 {{- end }}
-{{- $wait := get .Values.settings "WORKER_LIVEKIT_WAIT_SECONDS" | default 120 | float64 }}
+{{- $wait := get .Values.settings "VOICEFLEET_LIVEKIT_WAIT_SECONDS" | default 120 | float64 }}
 {{- $startup := mulf .Values.probes.startup.periodSeconds .Values.probes.startup.failureThreshold }}
 {{- if gt $wait $startup }}
 ! probes.startup gives up after {{ $startup }} s, and a start waits for LiveKit up to {{ $wait }} s: a pod is started again before it can say what is wrong.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.promises.test_demo import left_over
-from worker.errors import ExitCode
-from worker.lab import processes, stack
+from voicefleet.errors import ExitCode
+from voicefleet.lab import processes, stack
 
 pytestmark = pytest.mark.server
 
@@ -22,7 +22,7 @@ def environment(folder: Path, binary: Path) -> dict[str, str]:
 
 def compare(folder: Path, binary: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        processes.python("worker", "compare", *options),
+        processes.python("voicefleet", "compare", *options),
         env=environment(folder, binary),
         cwd=folder,
         capture_output=True,
@@ -56,7 +56,7 @@ def test_a_comparison_that_is_stopped_takes_its_stage_down(
     folder: Path, livekit_server_binary: Path, number: signal.Signals
 ) -> None:
     running = subprocess.Popen(
-        processes.python("worker", "compare", "--only", "leak"),
+        processes.python("voicefleet", "compare", "--only", "leak"),
         env=environment(folder, livekit_server_binary),
         cwd=folder,
         stdout=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.lab.compare.outcome import Figure, Outcome, in_digits, together
+from voicefleet.lab.compare.outcome import Figure, Outcome, in_digits, together
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import aiohttp
 from aiohttp import WSMsgType
 from livekit import api
 
-from worker.lab.compare.refusing import refusing
+from voicefleet.lab.compare.outages import refusing
 
 
 async def test_every_connection_is_taken_closed_and_counted() -> None:

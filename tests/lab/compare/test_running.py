@@ -6,17 +6,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker import errors
-from worker.lab.compare import quiet, running
-from worker.lab.compare.outcome import Drill, Figure, Hold, NotHeld, Outcome, Setting, Subject
-from worker.lab.compare.stage import World
+from voicefleet import errors
+from voicefleet.lab.compare import running, stage
+from voicefleet.lab.compare.outcome import Drill, Figure, Hold, NotHeld, Outcome, Setting, Subject
+from voicefleet.lab.compare.stage import World
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A quiet world, in which no stage is ever asked for."""
-    monkeypatch.setattr(quiet, "QUIET_RATIO", 1.0)
-    monkeypatch.setattr(quiet, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stage, "QUIET_RATIO", 1.0)
+    monkeypatch.setattr(stage, "LOOK_SECONDS", 0.01)
     return World(tmp_path / "livekit-server", tmp_path, "http://127.0.0.1:9", 1)
 
 
@@ -147,6 +147,6 @@ async def test_a_machine_that_stays_busy_is_waited_for_and_then_told(
 ) -> None:
     looks = iter([90.0, 55.0, 10.0, 90.0])
     monkeypatch.setattr(psutil, "cpu_percent", lambda _: next(looks))
-    assert await quiet.wait() == 0.1
-    monkeypatch.setattr(quiet, "WAIT_AT_MOST_SECONDS", 0.0)
-    assert await quiet.wait() == 0.9
+    assert await stage.wait() == 0.1
+    monkeypatch.setattr(stage, "WAIT_AT_MOST_SECONDS", 0.0)
+    assert await stage.wait() == 0.9

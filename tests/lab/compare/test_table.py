@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from worker import errors
-from worker.lab.compare import table
-from worker.lab.compare.outcome import Drill, Figure, Outcome, Subject
-from worker.lab.compare.stage import World
+from voicefleet import errors
+from voicefleet.lab.compare import table
+from voicefleet.lab.compare.outcome import Drill, Figure, Outcome, Subject
+from voicefleet.lab.compare.stage import World
 
 
 async def never(_: World, __: Subject) -> Outcome:

@@ -7,11 +7,10 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from worker.lab import processes
-from worker.lab.compare import weighing
-from worker.lab.compare.outcome import Subject
-from worker.lab.compare.stage import Stage
-from worker.lab.livekit_server import LiveKitServer
+from voicefleet.lab import processes
+from voicefleet.lab.compare.outcome import Subject
+from voicefleet.lab.compare.stage import Stage, cpu_seconds, weigh
+from voicefleet.lab.livekit_server import LiveKitServer
 
 # A worker, its forkserver, and two jobs: one holds 64 MiB, the other burns CPU and ends.
 TREE = """
@@ -42,11 +41,11 @@ async def test_a_tree_is_weighed_with_its_jobs_and_with_the_cpu_of_what_has_ende
     try:
         await processes.wait_for_line(worker, lambda line: "holds" in line, within_seconds=30)
         await processes.wait_for_line(worker, lambda line: "burnt" in line, within_seconds=30)
-        weight = weighing.weigh(stage)
+        weight = weigh(stage)
         assert len(weight.jobs) == 1
         assert 64 <= weight.jobs[0] < weight.total
         assert weight.calls == ()
-        await wait_until(lambda: weighing.cpu_seconds(stage) >= 0.5, because="0.5 s were burnt")
+        await wait_until(lambda: cpu_seconds(stage) >= 0.5, because="0.5 s were burnt")
     finally:
         await processes.kill(worker)
     assert not psutil.pid_exists(worker.pid)

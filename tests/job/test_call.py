@@ -1,0 +1,106 @@
+"""A call with several sessions: what is watched of each, and what ends the call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, CloseReason
+
+from tests.waiting import wait_until
+from voicefleet import settings as settings_module
+from voicefleet.job.call import Watch
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+class Call:
+    """The parts of LiveKit's JobContext that a watch uses."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.ended_for: list[str] = []
+        self.callbacks: list[Callable[[str], Awaitable[None]]] = []
+
+    @property
+    def primary_session(self) -> AgentSession[Any]:
+        raise RuntimeError("whoever it is")
+
+    def add_shutdown_callback(self, callback: Callable[[str], Awaitable[None]]) -> None:
+        self.callbacks.append(callback)
+
+    async def delete_room(self) -> None:
+        """Nobody is in it."""
+
+    def shutdown(self, reason: str) -> None:
+        self.ended_for.append(reason)
+
+
+class Room(rtc.EventEmitter[str]):
+    def __init__(self) -> None:
+        super().__init__()
+        anna = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, attributes={})
+        self.remote_participants: dict[str, Any] = {"anna": anna}
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Call]:
+    """A call that is watched by the settings of this environment, without a pod."""
+    call = Call()
+    watch = Watch(call, settings_module.load(), None)  # type: ignore[arg-type]
+    watch.begin()
+    watch.entrypoint_returned()
+    try:
+        yield call
+    finally:
+        for callback in call.callbacks:
+            await callback("the test is over")
+
+
+async def started() -> AgentSession[None]:
+    session = AgentSession[None](vad=None, turn_handling={"turn_detection": None})
+    await session.start(Agent(instructions=""))
+    return session
+
+
+async def close(session: AgentSession[None], reason: CloseReason) -> None:
+    session._close_soon(reason=reason)
+    await wait_until(lambda: session.agent_state == "initializing", because="it has closed")
+
+
+async def test_a_call_in_which_a_later_session_is_loud_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VOICEFLEET_CALL_SILENCE_SECONDS", "0.3")
+    async with watched() as call:
+        first, second = await started(), await started()
+        second._update_user_state("speaking")
+        await asyncio.sleep(0.6)
+        assert call.ended_for == []
+        second._update_user_state("listening")
+        await wait_until(lambda: call.ended_for == ["silent"], because="both are silent")
+        await close(first, CloseReason.USER_INITIATED)
+        await close(second, CloseReason.USER_INITIATED)
+
+
+async def test_a_guest_who_leaves_a_session_of_their_own_ends_no_call_of_others() -> None:
+    """Where the first session's guest left, the job was shut down under the others."""
+    async with watched() as call:
+        first, second = await started(), await started()
+        await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
+        await asyncio.sleep(0)
+        assert call.ended_for == []
+        await close(second, CloseReason.PARTICIPANT_DISCONNECTED)
+        await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+
+
+async def test_a_session_that_nobody_closes_keeps_no_empty_room() -> None:
+    async with watched() as call:
+        first, second = await started(), await started()
+        call.room.remote_participants.clear()
+        await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
+        await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+        await close(second, CloseReason.USER_INITIATED)

@@ -1,0 +1,294 @@
+"""The line between the pod and its processes: real sockets at both ends, and strangers at one."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+from voicefleet.job import pod_client
+from voicefleet.job.pod_client import PodClient
+from voicefleet.livekit_compat.kill_reasons import KillReasons
+from voicefleet.pod import job_processes as processes_module
+from voicefleet.pod.calls import Call, PodState
+from voicefleet.pod.job_processes import CallOver, Processes
+from voicefleet.telemetry import messages
+from voicefleet.telemetry.messages import (
+    CallEnded,
+    CallEnding,
+    CallStarted,
+    Cause,
+    PrewarmFailed,
+    Warm,
+)
+
+NONSENSE = [
+    b"\n",
+    b"{}\n",
+    b"null\n",
+    b"\xff\xfe\x00\n",
+    b'{"type":"warm"\n',
+    b'{"type":"warm","extra":1}\n',
+    b'{"type":"call_ended","cause":"memory","seconds":1}\n',
+    b'{"type":"call_ended","cause":"silent","seconds":-1}\n',
+    b'{"type":"call_ended","cause":"silent","seconds":NaN}\n',
+    b'{"type":"call_started","job_id":"somebody-elses"}\n',
+    b'{"type":"warming","pid":1}\n',
+    b"[" * 10_000 + b"\n",
+    b"x" * (messages.LONGEST_LINE_BYTES * 3) + b"\n",
+]
+
+# What a process of ours would not begin with.
+STRANGE = [line for line in NONSENSE if b"warming" not in line]
+
+
+class Pod:
+    """The pod's side, and what it heard."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[Call] = []
+        self.state = PodState(2, calls=lambda: self.calls, is_serving=True)
+        self.lines: list[PodClient] = []
+        self.over: list[CallOver] = []
+        self.wrong = 0
+        self.deaths = KillReasons()
+        self.processes = Processes(
+            self.state, self.deaths, on_over=self.over.append, on_wrong=self._on_wrong
+        )
+
+    def _on_wrong(self) -> None:
+        self.wrong += 1
+
+    def take(self, job_id: str) -> None:
+        """LiveKit has given the pod this job."""
+        self.calls.append(Call(job_id, 0.0))
+
+
+@asynccontextmanager
+async def listening(path: Path) -> AsyncIterator[Pod]:
+    pod = Pod(path / "pod.sock")
+    async with pod.processes.listening(pod.path):
+        yield pod
+        pod.state.is_stopped = True
+    for line in pod.lines:
+        line.close()
+
+
+async def process_of(pod: Pod) -> PodClient:
+    """A process that has been let in."""
+    line = await asyncio.to_thread(pod_client.connect, pod.path)
+    assert line is not None
+    pod.lines.append(line)
+    await asyncio.to_thread(line.begin)
+    return line
+
+
+async def call_of(pod: Pod, job_id: str) -> PodClient:
+    line = await process_of(pod)
+    line.send(Warm())
+    pod.take(job_id)
+    line.send(CallStarted(job_id=job_id))
+    await wait_until(lambda: job_id in pod.processes.pids(), because="the call has begun")
+    return line
+
+
+async def counted(pod: Pod, failures: int) -> None:
+    await wait_until(lambda: pod.state.prewarm_failures == failures, because="it is counted")
+
+
+async def test_a_call_that_ends_itself_is_over_for_the_cause_it_tells(tmp_path: Path) -> None:
+    async with listening(tmp_path) as pod:
+        line = await call_of(pod, "one")
+        assert pod.processes.pids() == {"one": os.getpid()}
+        line.send(CallEnded(cause=Cause.CALLER_LEFT, seconds=12.5))
+        line.close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.over == [CallOver("one", Cause.CALLER_LEFT, 12.5)]
+
+
+async def test_a_call_whose_caller_has_hung_up_needs_its_slot_no_more(tmp_path: Path) -> None:
+    freed: list[int] = []
+
+    async with listening(tmp_path) as pod:
+
+        async def on_freed() -> None:
+            freed.append(len(pod.processes.without_leaving(pod.calls)))
+
+        pod.processes.on_freed = on_freed
+        line = await call_of(pod, "one")
+        assert len(pod.processes.without_leaving(pod.calls)) == 1
+        line.send(CallEnding())
+        await wait_until(lambda: freed == [0], because="the slot is free")
+        assert "one" in pod.processes.pids()
+        # The process is gone before LiveKit has noticed.
+        line.close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.processes.without_leaving(pod.calls) == []
+
+
+async def test_a_call_whose_process_is_gone_without_a_word_has_crashed(tmp_path: Path) -> None:
+    async with listening(tmp_path) as pod:
+        (await call_of(pod, "one")).close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.over[0].cause is Cause.CRASHED
+
+
+async def test_a_process_is_warm_until_it_has_a_call(tmp_path: Path) -> None:
+    async with listening(tmp_path) as pod:
+        line = await process_of(pod)
+        assert (pod.processes.warm_count, pod.state.is_warm) == (0, False)
+        line.send(Warm())
+        await wait_until(lambda: pod.processes.warm_count == 1, because="it is warm")
+        assert (pod.processes.warm_count, pod.state.is_warm) == (1, True)
+        await call_of(pod, "one")
+        assert pod.processes.warm_count == 1
+
+
+async def test_after_a_failed_prewarm_the_next_waits_longer_and_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stock worker forks the next process a tenth of a second later, for ever."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    async with listening(tmp_path) as pod:
+        for failures in range(1, 8):
+            line = await process_of(pod)
+            if failures % 2:
+                line.send(PrewarmFailed(error="no such model"))
+            line.close()
+            await counted(pod, failures)
+        (await process_of(pod)).send(Warm())
+        await wait_until(
+            lambda: pod.state.prewarm_failures == 0, because="one that is warm ends the count"
+        )
+    assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+async def test_processes_that_end_while_the_pod_stops_are_no_failures(tmp_path: Path) -> None:
+    async with listening(tmp_path) as pod:
+        line = await process_of(pod)
+        pod.state.begin_drain(1)
+        line.close()
+        await asyncio.sleep(0.1)
+        assert pod.state.prewarm_failures == 0
+
+
+async def test_every_call_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
+    async with listening(tmp_path) as pod:
+        lines = [await call_of(pod, "one"), await call_of(pod, "two")]
+        ending = asyncio.create_task(pod.processes.end_calls(Cause.DRAINED, 20.0))
+        for line in lines:
+            order = await anext(line.orders())
+            assert not ending.done()
+            line.send(CallEnded(cause=order.cause, seconds=1.0))
+            line.close()
+        await ending
+        assert [over.cause for over in pod.over] == [Cause.DRAINED, Cause.DRAINED]
+
+
+async def test_a_call_that_does_not_end_is_not_waited_for_longer_than_said(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path) as pod:
+        line = await call_of(pod, "one")
+        await pod.processes.end_calls(Cause.DRAINED, 0.1)
+        assert pod.over == []
+        line.close()
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=range(len(NONSENSE)))
+async def test_nonsense_from_a_call_is_counted_and_the_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nonsense: bytes
+) -> None:
+    monkeypatch.setattr(processes_module, "PAUSE_AFTER_NONSENSE_SECONDS", 0.0)
+    async with listening(tmp_path) as pod:
+        reader, writer = await asyncio.open_unix_connection(pod.path)
+        writer.write(b'{"type":"warming","pid":5}\n')
+        await reader.readline()
+        pod.take("one")
+        writer.write(b'{"type":"call_started","job_id":"one"}\n' + nonsense)
+        await wait_until(lambda: pod.wrong > 0, because="it is counted")
+        writer.write(b'{"type":"call_ended","cause":"agent_left","seconds":2}\n')
+        writer.write_eof()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.over == [CallOver("one", Cause.AGENT_LEFT, 2.0)]
+        writer.close()
+
+
+@pytest.mark.parametrize("nonsense", STRANGE, ids=range(len(STRANGE)))
+async def test_a_stranger_is_shown_the_door_and_the_others_go_on(
+    tmp_path: Path, nonsense: bytes
+) -> None:
+    async with listening(tmp_path) as pod:
+        line = await call_of(pod, "one")
+        reader, writer = await asyncio.open_unix_connection(pod.path)
+        writer.write(nonsense)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        assert pod.wrong == 1
+        assert "one" in pod.processes.pids()
+        line.close()
+
+
+async def test_random_bytes_are_errors_and_never_an_end_of_the_listening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes_module, "PAUSE_AFTER_NONSENSE_SECONDS", 0.0)
+    monkeypatch.setattr(processes_module, "LONGEST_PAUSE_SECONDS", 0.0)
+    draw = random.Random(7)
+    async with listening(tmp_path) as pod:
+        for _ in range(100):
+            _, writer = await asyncio.open_unix_connection(pod.path)
+            if draw.random() < 0.5:
+                writer.write(b'{"type":"warming","pid":5}\n')
+            writer.write(draw.randbytes(draw.randrange(2000)))
+            writer.close()
+        assert "last" not in pod.processes.pids()
+        (await call_of(pod, "last")).close()
+        await wait_until(lambda: bool(pod.over), because="a call is heard all the same")
+
+
+async def test_a_pod_that_does_not_read_never_makes_a_call_wait(tmp_path: Path) -> None:
+    """The kernel's buffer and a bounded backlog, then facts are dropped, each whole."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "deaf.sock"))
+    server.listen()
+    line = pod_client.connect(tmp_path / "deaf.sock")
+    assert line is not None
+    deaf, _ = server.accept()
+    for _ in range(6_000):
+        line.send(CallStarted(job_id="x" * 100))
+    assert line.dropped > 0
+
+    # What is read makes room for the backlog, which goes with the next fact.
+    deaf.setblocking(False)
+    received = bytearray()
+    for _ in range(10):
+        with contextlib.suppress(BlockingIOError):
+            while part := deaf.recv(1 << 20):
+                received += part
+        line.send(Warm())
+    whole = received[: received.rindex(b"\n") + 1].splitlines()
+    assert len(whole) > 1_000
+    for text in whole:
+        messages.FACT.validate_json(text)
+    for end in (line, deaf, server):
+        end.close()
+
+
+async def test_no_pod_and_one_that_went_are_no_error_for_a_call(tmp_path: Path) -> None:
+    assert pod_client.connect(tmp_path / "nobody.sock") is None
+    async with listening(tmp_path) as pod:
+        line = await process_of(pod)
+    await asyncio.sleep(0)
+    for _ in range(3):
+        line.send(Warm())
+    assert [order async for order in line.orders()] == []

@@ -1,6 +1,0 @@
-"""The command line: one verb a file, each a thin skin over a room below.
-
-Runs in the process that an operator or a container starts. A verb parses its options, calls a room,
-prints lines for a person (or JSON for a machine) and leaves with a code of
-`worker.errors.ExitCode`. No logic that another verb would want.
-"""

@@ -1,6 +1,0 @@
-"""Where prewarm leaves what it has loaded: keys of LiveKit's `JobProcess.userdata`."""
-
-SETTINGS = "worker.settings"
-# The one that LiveKit's documentation uses, so that either side finds the other's.
-VAD = "vad"
-LLM = "worker.llm"

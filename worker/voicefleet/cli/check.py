@@ -1,0 +1,121 @@
+"""`check`: the preflight. Everything a start needs, a line each, with the fix where one fails."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+
+import typer
+
+from voicefleet import settings as settings_module
+from voicefleet.errors import ExitCode, VoicefleetError
+from voicefleet.fleet import endpoints
+from voicefleet.job import agent_file
+from voicefleet.pod import reach as livekit_reach
+from voicefleet.pod.pod import port_taken
+from voicefleet.providers import model_files
+from voicefleet.providers import reach as provider_reach
+from voicefleet.providers.keys import PIPELINE, Part
+from voicefleet.settings import Settings
+from voicefleet.settings.groups import LIVEKIT_ACCESS
+from voicefleet.telemetry import reports
+
+ANY_HOST = "0.0.0.0"
+
+Check = tuple[str, Callable[[], str | None]]
+
+
+def check() -> int:
+    """Check settings, agent file, port, models, LiveKit and every provider; a line each, with its
+    fix where it fails. Ends with the code of the first failure.
+    """
+    settings = settings_module.load()
+    typer.echo("ok    settings")
+    codes = [_try(*step) for step in steps(settings)]
+    failures = [code for code in codes if code is not ExitCode.OK]
+    if failures:
+        typer.echo(
+            f"error: {len(failures)} of {len(codes)} checks failed\nfix: see each above", err=True
+        )
+        return failures[0]
+    typer.echo("all is well: `voicefleet start` will serve")
+    return ExitCode.OK
+
+
+def steps(settings: Settings) -> Iterator[Check]:
+    """What is checked, in the order of a start."""
+    yield "agent file", partial(_agent_file, settings)
+    yield "endpoints", partial(_port, settings)
+    if (folder := settings.telemetry.report_dir) is not None:
+        yield "call reports", partial(reports.require_directory, folder)
+    for name, loader in model_files.checks(settings.providers):
+        yield name, partial(model_files.load, name, loader)
+    yield "LiveKit", partial(_livekit, settings)
+    parts = _parts(settings)
+    if not parts:
+        yield "providers", lambda: "not asked, the agent file brings its own"
+        return
+    for name, probe in provider_reach.chosen(settings.providers, parts).items():
+        yield name, partial(_provider, name, probe, settings)
+
+
+def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
+    """Run one check and print its line; a failure prints what happened and its fix."""
+    try:
+        detail = step()
+    except VoicefleetError as error:
+        typer.echo(f"FAIL  {name}: {' '.join(error.problem.split())}\n      fix: {error.fix}")
+        return error.exit_code
+    typer.echo(f"ok    {name}{f': {detail}' if detail else ''}")
+    return ExitCode.OK
+
+
+def _agent_file(settings: Settings) -> str:
+    hosted = agent_file.load(settings.agent.file)
+    name = settings.agent.name or hosted.agent_name
+    return (
+        f"{settings.agent.file}, dispatched as {name!r}"
+        if name
+        else (f"{settings.agent.file}, without a name: LiveKit gives it every new room")
+    )
+
+
+def _parts(settings: Settings) -> frozenset[Part]:
+    """What the agent file wants of our providers; of one that does not load, what most want."""
+    try:
+        return agent_file.load(settings.agent.file).parts
+    except VoicefleetError:
+        return PIPELINE
+
+
+def _port(settings: Settings) -> str:
+    host, port = settings.pod.http_host, settings.pod.http_port
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            # In a running pod it is the pod's own.
+            phase = _phase_of_the_pod(host, port)
+            if phase is None:
+                raise port_taken(settings, error) from error
+            return f"{host}:{port}, of a pod that runs here and is {phase}"
+    return f"{host}:{port}"
+
+
+def _phase_of_the_pod(host: str, port: int) -> str | None:
+    """The phase of the pod that has the port; None if whoever has it is none."""
+    reached_at = "127.0.0.1" if host == ANY_HOST else host
+    (pod,) = asyncio.run(endpoints.ask([f"{reached_at}:{port}"]))
+    return pod.phase
+
+
+def _livekit(settings: Settings) -> str | None:
+    settings.require(*LIVEKIT_ACCESS)
+    asyncio.run(livekit_reach.check(settings.livekit))
+    return settings.livekit.url
+
+
+def _provider(name: str, probe: provider_reach.Probe, settings: Settings) -> None:
+    asyncio.run(provider_reach.check(name, probe, settings.providers))

@@ -1,0 +1,176 @@
+"""`demo`: a real call on this machine, from nothing to the goodbye, without keys."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+
+from voicefleet import errors
+from voicefleet import settings as settings_module
+from voicefleet.cli import report, signals
+from voicefleet.errors import ExitCode
+from voicefleet.lab import caller, conversation, livekit_server, otlp_receiver, stack, timeline
+from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.otlp_receiver import OtlpReceiver
+from voicefleet.lab.stack import Stack
+
+HOW_TO_GO_ON = """
+The stack stays up; its logs are in {folder}. To call it again:
+  LIVEKIT_URL={url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret} \\
+    {python} -m worker call {agent} --conversation {conversation}
+To stop it:
+  make stop"""
+
+
+def demo(
+    agent: Annotated[
+        str, typer.Option(help=f"One of {', '.join(conversation.shipped_names())}.")
+    ] = "assistant",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show the call's trace and metrics at the end.")
+    ] = False,
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option(help="A stand-in's manners, as deepgram:latency_seconds=0.3; repeatable."),
+    ] = None,
+) -> int:
+    """A real livekit-server, stand-ins for the providers, a worker, and a caller who talks with it.
+
+    Ends with 0 only if the caller understood the agent and the agent the caller.
+    """
+    if stop:
+        return signals.run(_stop())
+    if stack.saved(stack.state_file()) is not None:
+        raise errors.UsageError("the stack of an earlier demo is still up", fix="make stop")
+    binary = settings_module.load().lab.livekit_server_bin
+    manners = tuple(behaviour or ())
+    if trace:
+        return signals.run(_traced_demo(agent, binary, manners, keep=keep))
+    return signals.run(_demo(agent, binary, manners, keep=keep))
+
+
+async def _traced_demo(
+    agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool
+) -> int:
+    async with otlp_receiver.listening() as receiver:
+        return await _demo(agent, binary, behaviour, keep=keep, receiver=receiver)
+
+
+async def _demo(
+    agent: str,
+    binary: Path | None,
+    behaviour: tuple[str, ...],
+    *,
+    keep: bool,
+    receiver: OtlpReceiver | None = None,
+) -> int:
+    script = conversation.load(agent)
+    server = await livekit_server.obtain(binary=binary, progress=_say)
+
+    _say("the stack, in seconds since its start")
+    folder = stack.new_folder()
+    extra = (("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url),) if receiver else ()
+    plan = stack.Plan(script.agent, agent, folder, server, behaviour, extra)
+    up = await stack.up(plan, _say_part)
+    stays_up = has_logs_to_read = False
+    try:
+        _say("\nthe call, in seconds since the dispatch")
+        call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
+        done = await caller.place_call(call, on_event=report.printer())
+        _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
+        if (problem := timeline.verdict(done)) is not None:
+            has_logs_to_read = True
+            problem.fix += f"; the logs are in {folder}"
+            raise problem
+        if receiver is not None:
+            _say(await of(receiver, up))
+        stays_up = keep
+    finally:
+        if not stays_up:
+            await stack.down(up)
+            _say("\nthe stack is down, nothing is left running")
+        if not (stays_up or has_logs_to_read):
+            shutil.rmtree(folder)
+
+    if stays_up:
+        stack.save(up, stack.state_file())
+        _say(_how_to_go_on(up, agent))
+    return ExitCode.OK
+
+
+async def _stop() -> int:
+    up = stack.saved(stack.state_file())
+    if up is None:
+        _say("no stack is up")
+        return ExitCode.OK
+    await stack.down(up)
+    stack.state_file().unlink()
+    shutil.rmtree(up.folder, ignore_errors=True)
+    _say("the stack is down, nothing is left running")
+    return ExitCode.OK
+
+
+def _how_to_go_on(up: Stack, conversation_name: str) -> str:
+    return HOW_TO_GO_ON.format(
+        folder=up.folder,
+        url=up.url,
+        key=up.api_key,
+        secret=up.api_secret,
+        python=Path(sys.executable),
+        agent=up.agent_name,
+        conversation=conversation_name,
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_part(seconds: float, name: str, detail: str) -> None:
+    _say(f"{seconds:7.2f} s  {name:<14} {detail}")
+
+
+# The pod ends its own span when the call's process has ended, and sends every few seconds.
+TRACE_WITHIN_SECONDS = 20.0
+
+
+async def of(receiver: OtlpReceiver, up: Stack) -> str:
+    """The trace of the one call that there was, and what the pod has counted.
+
+    :raises ToolError: if the pod's span of it does not come.
+    """
+    try:
+        root = await receiver.wait_for(lambda span: span.name == "call", TRACE_WITHIN_SECONDS)
+    except TimeoutError:
+        raise errors.ToolError(
+            f"no trace of the call came within {TRACE_WITHIN_SECONDS:g} s",
+            fix=f"see the worker's log in {up.folder}",
+        ) from None
+    spans = receiver.trace(root.trace_id)
+    title = f"the trace {root.trace_id}: start, length, what ({len(spans)} spans)"
+    counted = await _metrics(endpoints_url(up))
+    return f"\n{title}\n{otlp_receiver.tree(spans)}\n\nthe metrics of the pod\n{counted}"
+
+
+def endpoints_url(up: Stack) -> str:
+    """Where the worker's endpoints listen, as its log says."""
+    lines = (up.folder / "worker.log").read_text(encoding="utf-8").splitlines()
+    line = next(line for line in lines if '"endpoints listen"' in line)
+    return f"http://127.0.0.1:{json.loads(line)['port']}"
+
+
+async def _metrics(url: str) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/metrics") as response,
+    ):
+        text = await response.text()
+    lines = [line for line in text.splitlines() if line.startswith("voicefleet_")]
+    shown = [line for line in lines if "_bucket{" not in line and not line.endswith(" 0.0")]
+    return "\n".join(f"  {line}" for line in shown)

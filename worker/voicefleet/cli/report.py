@@ -1,0 +1,64 @@
+"""A call in words: each event as it happens, then the conversation as both sides heard it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from voicefleet.lab.timeline import Event, EventKind, Timeline, Turn
+
+QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.CALLER_HEARD}
+SAME = "word for word"
+INDENT = " " * 24
+
+
+def printer() -> Callable[[Event], None]:
+    """Prints each event at once, for `place_call(on_event=…)`."""
+    return lambda what: print(event(what), flush=True)
+
+
+def event(what: Event) -> str:
+    """One line: when, what, and the words."""
+    text = f"“{what.text}”" if what.kind in QUOTED and what.text else what.text
+    if what.gap_seconds is not None:
+        text = f"after {what.gap_seconds:.2f} s"
+    return f"{what.at_seconds:7.2f} s  {what.kind.value:<14} {text}".rstrip()
+
+
+def conversation(timeline: Timeline) -> str:
+    """Who said what, and what the other side heard of it; the gap before each answer."""
+    lines = [line for turn in timeline.turns for line in _turn(turn)]
+    gaps = [g for turn in timeline.turns if (g := turn.gap_seconds) is not None]
+    joined = f"agent joined after {timeline.agent_joined_seconds:.2f} s"
+    return "\n".join([*lines, f"\n  {joined}; gaps of the turns: {spread(gaps)}"])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Least, median and most of some seconds."""
+    if not values:
+        return "none"
+    return f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} s"
+
+
+def _turn(turn: Turn) -> Iterator[str]:
+    if turn.said:
+        yield _line("", "caller", turn.said)
+        yield f"{INDENT}agent heard {_heard(turn.said, turn.agent_heard)}{_tools(turn)}"
+    if not turn.wants_sound:
+        return
+    gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
+    yield _line(gap, "agent", turn.expected or turn.agent_said)
+    cut = ", interrupted" if turn.was_interrupted else ""
+    yield f"{INDENT}caller heard {_heard(turn.expected, turn.heard)}{cut}"
+
+
+def _line(gap: str, who: str, text: str) -> str:
+    return f"  {gap:>9}  {who:<10} {text}"
+
+
+def _heard(said: str, heard: str | None) -> str:
+    if heard is None:
+        return "… (it shows no transcript)"
+    return SAME if said and heard == said else f"“{heard}”"
+
+
+def _tools(turn: Turn) -> str:
+    return f", called {', '.join(turn.tools)}" if turn.tools else ""

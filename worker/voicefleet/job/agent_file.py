@@ -1,0 +1,182 @@
+"""The agent file: found, imported, and read for what LiveKit's decorator registered in it.
+
+Imported in the parent (name, request handler) and again in each job process (everything else), as
+LiveKit's own worker does. Any file that `python -m livekit.agents start` runs is good here.
+"""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
+from livekit.agents.cli import discover
+from livekit.agents.worker import ServerType, WorkerPermissions
+
+from voicefleet import errors
+from voicefleet.providers.keys import PIPELINE, Part
+
+# What builds a session out of our settings, and the parts that it wants for it. Known by name:
+# whoever does not use them does not pay for their import.
+BUILDERS: dict[str, frozenset[Part]] = {
+    "voicefleet.providers.session": PIPELINE,
+    "voicefleet.providers.listener": frozenset({"stt"}),
+    "voicefleet.providers.realtime": frozenset({"realtime"}),
+}
+
+WHAT_TO_WRITE = (
+    "define one, as LiveKit's documentation shows: server = AgentServer(), then"
+    " @server.rtc_session(agent_name=…) above async def entrypoint(ctx: JobContext)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """What the file registered with its own `AgentServer`.
+
+    The attributes of LiveKit's `AgentServer` read here (1.8.9, worker.py) are private; they are
+    listed in tests/architecture and read nowhere else.
+    """
+
+    source: str
+    agent_name: str
+    entrypoint: Callable[[JobContext], Awaitable[None]]
+    on_request: Callable[[JobRequest], Any] | None
+    on_session_end: Callable[[JobContext], Any] | None
+    setup: Callable[[JobProcess], Any] | None
+    server_type: ServerType
+    permissions: WorkerPermissions
+    parts: frozenset[Part]
+    """What it wants of our providers; nothing where it brings its own."""
+
+    @property
+    def uses_our_providers(self) -> bool:
+        return bool(self.parts)
+
+
+def load(name: str) -> AgentFile:
+    """The agent file that `VOICEFLEET_AGENT` names: a path, a module, or one that ships.
+
+    :raises AgentFileError: if it is missing, does not import, or has no session, or more than one.
+    """
+    module = _import(name)
+    server = _only_server(name, module)
+    entrypoint = server._entrypoint_fnc
+    if entrypoint is None:
+        raise errors.AgentFileError(
+            f"{name} makes an AgentServer, but registers no session with it", fix=WHAT_TO_WRITE
+        )
+    return AgentFile(
+        source=str(module.__file__),
+        agent_name=server._agent_name,
+        entrypoint=entrypoint,
+        on_request=server._request_fnc,
+        on_session_end=server._session_end_fnc,
+        setup=server.setup_fnc,
+        server_type=server._server_type,
+        permissions=server._permissions,
+        parts=_parts(module),
+    )
+
+
+def _import(name: str) -> ModuleType:
+    path = Path(name)
+    if path.suffix == ".py" or path.is_absolute():
+        return _import_path(path)
+    module = f"voicefleet.agents.{name}.agent" if "." not in name else name
+    try:
+        known = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        known = False
+    if not known:
+        raise errors.AgentFileError(
+            f"VOICEFLEET_AGENT is {name!r}, and there is no such module", fix=_what_there_is()
+        )
+    return _run(name, module)
+
+
+def _import_path(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise errors.AgentFileError(
+            f"VOICEFLEET_AGENT is {str(path)!r}, and there is no such file"
+            f" (seen from {Path.cwd()})",
+            fix=_what_there_is(),
+        )
+    found = discover.get_module_data_from_path(path)
+    sys.path.insert(0, str(found.extra_sys_path))
+    module = _run(str(path), found.module_import_str)
+    if Path(str(module.__file__)).resolve() != path.resolve():
+        raise errors.AgentFileError(
+            f"{path} would be imported as {found.module_import_str!r}, a name that"
+            f" {module.__file__} has already",
+            fix="rename your file",
+        )
+    return module
+
+
+def _run(name: str, module: str) -> ModuleType:
+    # A file may raise anything on import, SystemExit from an unguarded run_app() included.
+    try:
+        return importlib.import_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if "only one rtc_session" in str(error):
+            raise errors.AgentFileError(
+                f"{name} registers two sessions with one AgentServer",
+                fix="keep one @server.rtc_session in a file; host the other as another fleet",
+            ) from error
+        raise errors.AgentFileError(
+            f"{name} does not import: {type(error).__name__}: {error}{_where(name, error)}",
+            fix=_import_fix(error),
+        ) from error
+
+
+def _where(name: str, error: BaseException) -> str:
+    """The line of the agent file at which its import went wrong, if it got that far."""
+    if isinstance(error, SyntaxError):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).name == Path(name).name]
+    return f" (line {ours[-1].lineno})" if ours else ""
+
+
+def _import_fix(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return 'put cli.run_app(server) under: if __name__ == "__main__":'
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name}, beside voicefleet or in your image"
+    return "run the file with python to see more, or this command with -v"
+
+
+def _only_server(name: str, module: ModuleType) -> AgentServer:
+    servers = {id(v): v for v in vars(module).values() if isinstance(v, AgentServer)}
+    if not servers:
+        raise errors.AgentFileError(f"{name} has no AgentServer", fix=WHAT_TO_WRITE)
+    if len(servers) > 1:
+        raise errors.AgentFileError(
+            f"{name} has {len(servers)} AgentServers, and a pod hosts one",
+            fix="keep one in a file; host the other as another fleet",
+        )
+    return next(iter(servers.values()))
+
+
+def _parts(module: ModuleType) -> frozenset[Part]:
+    """Known by what the file imports: one of our modules, or a function of it."""
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(module).values()
+    }
+    used = [parts for builder, parts in BUILDERS.items() if builder in names]
+    return frozenset[Part]().union(*used)
+
+
+def _what_there_is() -> str:
+    agents = Path(__file__).parent.parent / "agents"
+    shipped = sorted(folder.parent.name for folder in agents.glob("*/agent.py"))
+    return f"give the path of a .py file, a module, or one of: {', '.join(shipped)}"

@@ -1,0 +1,55 @@
+"""A LiveKit session on one model that hears, thinks and speaks: `realtime.build(ctx.proc)`.
+
+Of the settings only `VOICEFLEET_REALTIME` and the key of its provider count.
+"""
+
+from contextlib import suppress
+from datetime import tzinfo
+from typing import Any
+
+from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, llm
+from livekit.plugins.openai import realtime as openai
+
+from voicefleet import errors
+from voicefleet.providers import keys, tts
+from voicefleet.providers.session import Userdata, settings_of
+from voicefleet.settings.groups import Model, Providers
+
+
+def build(
+    process: JobProcess, *, userdata: NotGivenOr[Userdata] = NOT_GIVEN, **options: Any
+) -> AgentSession[Userdata]:
+    """A session for one call; `options` go to `AgentSession`. The model hears the ends of turns.
+
+    The voice of `VOICEFLEET_TTS` is there to apologise where the model is lost, if its key is set.
+    :raises SettingsError: if a setting or the model's key is missing or wrong.
+    """
+    settings = settings_of(process).providers
+    chosen: dict[str, Any] = {"llm": build_model(settings), "vad": None}
+    with suppress(errors.SettingsError):
+        chosen["tts"] = tts.build(settings)
+    return AgentSession(userdata=userdata, **(chosen | options))
+
+
+def zone_of(process: JobProcess) -> tzinfo:
+    """Whose clock the agent goes by."""
+    return settings_of(process).shipped.zone
+
+
+def build_model(settings: Providers) -> llm.RealtimeModel:
+    """The model of `VOICEFLEET_REALTIME`, or a chain in which the next takes over with all that was
+    said.
+
+    :raises SettingsError: if the key is missing.
+    """
+    links = [_openai(settings, model) for model in settings.realtime]
+    return links[0] if len(links) == 1 else llm.RealtimeModelFallbackAdapter(links)
+
+
+def _openai(settings: Providers, model: Model) -> llm.RealtimeModel:
+    return openai.RealtimeModel(
+        model=model.model or "gpt-realtime",
+        voice=model.voice or "marin",
+        api_key=keys.required(settings.openai_api_key, "OPENAI_API_KEY"),
+        base_url=settings.openai_url,
+    )

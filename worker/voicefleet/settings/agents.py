@@ -1,0 +1,94 @@
+"""What can be set of the agents that ship: `Shipped` of several of them, each other group of the
+agent of its name. How to read them stands in `voicefleet.settings.groups`. An agent file of yours
+reads
+what it likes, where it likes.
+"""
+
+import tempfile
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from voicefleet.settings.groups import Group
+
+
+def _known_zone(name: str) -> str:
+    try:
+        _zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("expected a name of the time zone database, as Europe/Berlin") from None
+    return name
+
+
+def _zone(name: str) -> tzinfo:
+    # The default must not need the database, which small images leave out.
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+class Shipped(Group):
+    background_sound: Literal["none", "office", "city", "forest", "crowd"] = Field(
+        "none",
+        validation_alias="VOICEFLEET_BACKGROUND_SOUND",
+        description="Behind the agent's voice: none, office, city, forest or crowd.",
+    )
+    timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC",
+        validation_alias="VOICEFLEET_TIMEZONE",
+        description="Whose clock the agents that ship go by, as Europe/Berlin.",
+    )
+    calendar_file: Path | None = Field(
+        None,
+        validation_alias="VOICEFLEET_CALENDAR_FILE",
+        description="SQLite file of front_desk, for all pods. Default: one a pod, not kept.",
+    )
+
+    @property
+    def zone(self) -> tzinfo:
+        return _zone(self.timezone)
+
+    @property
+    def calendar(self) -> Path:
+        """The file; the default is one for all processes of a pod."""
+        return self.calendar_file or Path(tempfile.gettempdir()) / "voicefleet-calendar.sqlite3"
+
+
+class Tools(Group):
+    url: str | None = Field(
+        None,
+        validation_alias="VOICEFLEET_MCP_URL",
+        description="The MCP server of the agent `tools`, over streamable HTTP.",
+    )
+    token: SecretStr | None = Field(
+        None,
+        validation_alias="VOICEFLEET_MCP_TOKEN",
+        description="What that server takes as a bearer token.",
+    )
+    command: str | None = Field(
+        None,
+        validation_alias="VOICEFLEET_MCP_COMMAND",
+        description="Without a URL: the command that runs an MCP server. Default: an example.",
+    )
+
+
+class Phone(Group):
+    trunk_id: str | None = Field(
+        None,
+        validation_alias="VOICEFLEET_PHONE_TRUNK_ID",
+        description="LiveKit's outbound SIP trunk (ST_…) that the agent `phone` dials through.",
+    )
+    desk_number: str | None = Field(
+        None,
+        validation_alias="VOICEFLEET_PHONE_DESK_NUMBER",
+        pattern=r"^\+[1-9]\d{6,14}$",
+        description="Where the agent `phone` transfers to, as +15105550100. Default: it does not.",
+    )
+    ring_seconds: float = Field(
+        30.0,
+        validation_alias="VOICEFLEET_PHONE_RING_SECONDS",
+        gt=0,
+        le=80,
+        description="How long the agent `phone` lets a telephone ring that it calls.",
+    )

@@ -1,0 +1,172 @@
+"""The settings of one process: one frozen object, read once from the environment and `.env`, and
+checked as a whole. `os.environ` is read here and nowhere else.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self
+
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from voicefleet import errors
+from voicefleet.settings.agents import Phone, Shipped, Tools
+from voicefleet.settings.contradictions import CONTRADICTIONS
+from voicefleet.settings.groups import Agent, Call, Group, LiveKit, Pod, Providers
+from voicefleet.settings.telemetry import Lab, Logs, Telemetry
+
+# What Kubernetes adds for a Service named "voicefleet": VOICEFLEET_SERVICE_HOST, …
+KUBERNETES_SERVICE_LINK = re.compile(r"VOICEFLEET_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process; sent as it is to every job."""
+
+    livekit: LiveKit
+    agent: Agent
+    shipped: Shipped
+    tools: Tools
+    phone: Phone
+    pod: Pod
+    call: Call
+    providers: Providers
+    logs: Logs
+    telemetry: Telemetry
+    lab: Lab
+
+    @classmethod
+    def groups(cls) -> dict[str, type[Group]]:
+        return {f.name: f.type for f in fields(cls) if isinstance(f.type, type)}
+
+    def require(self, *names: str) -> Self:
+        """:raises SettingsError: naming all of these settings that are missing, at once."""
+        held = dict(self.items())
+        missing = [name for name in names if held[name] is None]
+        if missing:
+            raise errors.SettingsError(
+                [(f"{n} is not set", f"set {n}: {description(n)}") for n in missing]
+            )
+        return self
+
+    def secrets(self) -> list[str]:
+        """Every secret in clear, for whoever must keep it out of what is written."""
+        held = (value for _, value in self.items() if isinstance(value, SecretStr))
+        return [value.get_secret_value() for value in held]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Every setting's name in the environment and its effective value, in order."""
+        return [
+            (str(info.validation_alias), getattr(getattr(self, group), field))
+            for group, kind in self.groups().items()
+            for field, info in kind.model_fields.items()
+        ]
+
+
+def load(env_file: Path | str | None = ".env") -> Settings:
+    """The settings of this process, from the environment first and `env_file` after it.
+
+    :raises SettingsError: with every violation, if any value is wrong or contradicts another.
+    """
+    violations: list[tuple[str, str]] = _unknown_names()
+    loaded: dict[str, Any] = {}
+    for name, kind in Settings.groups().items():
+        try:
+            loaded[name] = kind(_env_file=env_file)
+        except ValidationError as error:
+            violations += [_violation(e) for e in error.errors(include_url=False)]
+        else:
+            violations += CONTRADICTIONS.get(name, _none)(loaded[name])
+    if violations:
+        raise errors.SettingsError(violations)
+    return Settings(**loaded)
+
+
+def for_development(settings: Settings) -> Settings:
+    """The same settings in LiveKit's dev mode: readable logs, a free port, four slots."""
+    return replace(
+        settings,
+        pod=settings.pod.model_copy(update={"http_port": 0, "slots": settings.pod.slots or 4}),
+        logs=settings.logs.model_copy(update={"format": "text", "level": "DEBUG"}),
+    )
+
+
+def for_jobs(settings: Settings) -> Settings:
+    """The same settings, without the secrets that no call needs; they leave the environment too, so
+    that no process started from here inherits them.
+    """
+    for name in ("VOICEFLEET_DRAIN_TOKEN", "VOICEFLEET_REPORT_TOKEN"):
+        os.environ.pop(name, None)
+    return replace(
+        settings,
+        pod=settings.pod.model_copy(update={"drain_token": None}),
+        telemetry=settings.telemetry.model_copy(update={"report_token": None}),
+    )
+
+
+def export_otel_settings(env_file: Path | str = ".env") -> None:
+    """Put what `env_file` sets of OTEL_… into the environment, where OpenTelemetry's SDK looks."""
+    for name, value in dotenv_values(env_file).items():
+        if name.startswith("OTEL_") and value is not None:
+            os.environ.setdefault(name, value)
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for a child process that is started from here."""
+    return dict(os.environ)
+
+
+def adopt(environment: Mapping[str, str]) -> None:
+    """Have the environment of another process, as a child that it had started now would."""
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def declared() -> dict[str, FieldInfo]:
+    """Every setting by its name in the environment."""
+    return {
+        str(info.validation_alias): info
+        for kind in Settings.groups().values()
+        for info in kind.model_fields.values()
+    }
+
+
+def description(name: str) -> str:
+    return str(declared()[name].description)
+
+
+def _none(_: Group) -> Iterator[tuple[str, str]]:
+    return iter(())
+
+
+def _unknown_names() -> list[tuple[str, str]]:
+    """A misspelt VOICEFLEET_… name would be ignored in silence; say so instead."""
+    known = declared()
+    found: list[tuple[str, str]] = []
+    for name in sorted(os.environ):
+        if (
+            not name.startswith("VOICEFLEET_")
+            or name in known
+            or KUBERNETES_SERVICE_LINK.match(name)
+        ):
+            continue
+        close = get_close_matches(name, known, n=1)
+        fix = f"did you mean {close[0]}?" if close else "remove it; `settings` lists all names"
+        found.append((f"there is no setting {name}", fix))
+    return found
+
+
+def _violation(error: Any) -> tuple[str, str]:
+    name = str(error["loc"][0])
+    shown = "" if _is_secret(name) else f" is {error['input']!r}"
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name}{shown}: {reason}", f"correct {name}: {description(name)}"
+
+
+def _is_secret(name: str) -> bool:
+    return "SecretStr" in str(declared()[name].annotation)

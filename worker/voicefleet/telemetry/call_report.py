@@ -1,0 +1,213 @@
+"""What a call has told of itself so far, summed up for its report. Bounded: whatever an agent file
+does in its process, the pod keeps no more of a call than this.
+"""
+
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from voicefleet.telemetry import call_ids, names
+from voicefleet.telemetry.messages import (
+    Cause,
+    Fact,
+    Fallback,
+    HandedOver,
+    Interrupted,
+    Outcome,
+    ProviderError,
+    Said,
+    Stalled,
+    TurnTaken,
+    Usage,
+)
+from voicefleet.telemetry.metrics import Bounded
+from voicefleet.telemetry.private import MARK
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call that is over, or was refused; times are unix seconds, and None where it never came so
+    far. `slot` counts from 0.
+    """
+
+    job_id: str
+    room_id: str
+    agent_name: str
+    outcome: Outcome
+    cause: Cause
+    offered_at: float
+    ended_at: float
+    accepted_at: float | None = None
+    launched_at: float | None = None
+    joined_at: float | None = None
+    slot: int | None = None
+
+
+MOST_TURNS = 500
+MOST_MODELS = 32
+MOST_HANDOVERS = 32
+LONGEST_HISTORY_CHARACTERS = 64 * 1024
+
+LEGS = tuple(f"{leg}_seconds" for leg in names.LEGS)
+AMOUNTS = ("input_tokens", "cached_tokens", "output_tokens", "characters", "audio_seconds")
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CallTotals:
+    """Belongs to the parent's event loop. `keeps_history` is VOICEFLEET_ALLOW_PII."""
+
+    keeps_history: bool = False
+    turn_count: int = 0
+    interruptions: int = 0
+    stalls: int = 0
+    longest_stall_seconds: float = 0.0
+    left_out_characters: int = 0
+    _turns: list[dict[str, float]] = field(default_factory=list)
+    _is_turn_open: bool = False
+    _usage: dict[tuple[str, ...], Counter[str]] = field(default_factory=dict)
+    _errors: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _fallbacks: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _handovers: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _history: list[Json] = field(default_factory=list)
+    _characters: int = 0
+    _models: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
+    _providers: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
+    _agents: Bounded = field(default_factory=lambda: Bounded(MOST_HANDOVERS))
+
+    def add(self, fact: Fact) -> None:
+        """Take in a fact; one that no report tells passes by."""
+        match fact:
+            case TurnTaken():
+                self._turn(fact)
+            case Interrupted():
+                self.interruptions += 1
+            case Stalled():
+                self.stalls += 1
+                self.longest_stall_seconds = max(self.longest_stall_seconds, fact.seconds)
+            case Usage():
+                who = self._models(fact.kind, fact.provider, fact.model)
+                used = self._usage.setdefault(who, Counter())
+                used.update({name: getattr(fact, name) for name in AMOUNTS})
+            case ProviderError():
+                is_final = "no" if fact.recoverable else "yes"
+                self._errors[self._providers(fact.kind, fact.provider, is_final)] += 1
+            case Fallback():
+                self._fallbacks[self._providers(fact.kind, fact.provider)] += 1
+            case HandedOver():
+                self._handovers[self._agents(fact.from_agent, fact.to_agent)] += 1
+            case Said() if self.keeps_history:
+                self._said(fact)
+            case _:
+                pass
+
+    def turns(self) -> Json:
+        """How many, each leg's median and longest, and the legs of each turn."""
+        legs = {}
+        for leg in LEGS:
+            if values := [turn[leg] for turn in self._turns if leg in turn]:
+                p50, longest = round(median(values), 3), round(max(values), 3)
+                legs[leg] = {"count": len(values), "p50": p50, "max": longest}
+        return {"count": self.turn_count, "legs": legs, "each": self._turns}
+
+    def usage(self) -> list[Json]:
+        """What each model used."""
+        return [
+            {**_named(("kind", "provider", "model"), who), **_used(amounts)}
+            for who, amounts in self._usage.items()
+        ]
+
+    def provider_errors(self) -> list[Json]:
+        keys = ("kind", "provider", "is_final")
+        return [{**_named(keys, who), "count": count} for who, count in self._errors.items()]
+
+    def fallbacks(self) -> list[Json]:
+        keys = ("kind", "provider")
+        return [{**_named(keys, who), "count": count} for who, count in self._fallbacks.items()]
+
+    def handovers(self) -> list[Json]:
+        keys = ("from", "to")
+        return [{**_named(keys, who), "count": count} for who, count in self._handovers.items()]
+
+    def history(self) -> list[Json]:
+        """What was said, in order, as far as there was room for it."""
+        return self._history
+
+    def _turn(self, part: TurnTaken) -> None:
+        """The caller's part begins a turn, and the agent's ends it."""
+        legs = {leg: round(s, 3) for leg in LEGS if (s := getattr(part, leg)) is not None}
+        is_answer = "heard_seconds" in legs
+        if not (is_answer and self._is_turn_open):
+            self.turn_count += 1
+            if len(self._turns) < MOST_TURNS:
+                self._turns.append({})
+        if self.turn_count == len(self._turns):
+            self._turns[-1] |= legs
+        self._is_turn_open = not is_answer
+
+    def _said(self, line: Said) -> None:
+        if self._characters + len(line.text) > LONGEST_HISTORY_CHARACTERS:
+            self.left_out_characters += len(line.text)
+            return
+        self._characters += len(line.text)
+        self._history.append(line.model_dump(exclude_defaults=True) | {"by": line.by})
+
+
+def _named(keys: tuple[str, ...], values: tuple[str, ...]) -> Json:
+    return dict(zip(keys, values, strict=True))
+
+
+def _used(amounts: Mapping[str, float]) -> Json:
+    return {name: round(amount, 3) for name, amount in amounts.items() if amount}
+
+
+# Raised where a field is renamed or means something else; a new field is no new format.
+FORMAT = 1
+
+
+def document(call: CallRecord, seconds: float, account: CallTotals) -> dict[str, Any]:
+    """All of it. Times are ISO 8601 in UTC, null where the call never came so far; `seconds` is the
+    call's own length, from its process taking it to its end.
+    """
+    join_seconds = None if call.joined_at is None else call.joined_at - call.offered_at
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "job_id": call.job_id,
+        "room_id": call.room_id,
+        "trace_id": call_ids.trace_id_text(call.job_id),
+        "agent_name": call.agent_name,
+        "pod": socket.gethostname(),
+        "outcome": call.outcome.value,
+        "cause": call.cause.value,
+        "offered_at": _iso(call.offered_at),
+        "accepted_at": _iso(call.accepted_at),
+        "joined_at": _iso(call.joined_at),
+        "ended_at": _iso(call.ended_at),
+        "join_seconds": None if join_seconds is None else round(join_seconds, 3),
+        "seconds": round(seconds, 3),
+        "turns": account.turns(),
+        "interruptions": account.interruptions,
+        "handovers": account.handovers(),
+        "usage": account.usage(),
+        "provider_errors": account.provider_errors(),
+        "fallbacks": account.fallbacks(),
+        "stalls": {
+            "count": account.stalls,
+            "longest_seconds": round(account.longest_stall_seconds, 3),
+        },
+    }
+    if account.keeps_history:
+        report[f"{MARK}history"] = account.history()
+        report["history_left_out_characters"] = account.left_out_characters
+    return report
+
+
+def _iso(at: float | None) -> str | None:
+    return (
+        None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    )

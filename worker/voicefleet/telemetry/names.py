@@ -1,0 +1,203 @@
+"""Every metric and every span attribute of ours: its name, unit and meaning, once.
+
+Dashboards, alerts and the collector's configuration may use only these. `series` names the label
+values that are known beforehand, so that each series exists from the start, at zero.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from voicefleet.telemetry.messages import OUTCOMES
+
+PREFIX = "voicefleet_"
+
+
+class Kind(StrEnum):
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`name` is as it is scraped. A histogram's `buckets` are upper bounds in its unit."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+# A phone call feels answered within a second and dead after three; LiveKit gives up on a pod at 3.
+JOIN_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+# People leave a gap of 0.2 s between turns, notice 0.8 s, and speak again after 2 s.
+TURN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)
+# From a caller who hangs up at once to a drain's hour.
+CALL_BUCKETS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0)
+
+PHASES = ("starting", "ready", "draining", "stopped")
+LOAD_PARTS = ("slots", "cpu", "memory")
+LEGS = ("transcript", "end_of_turn", "first_token", "first_audio", "heard")
+
+
+def _gauge(name: str, unit: str, meaning: str, *labels: str) -> Metric:
+    return Metric(PREFIX + name, Kind.GAUGE, unit, meaning, labels)
+
+
+def _counter(
+    name: str, unit: str, meaning: str, *labels: str, series: tuple[tuple[str, ...], ...] = ()
+) -> Metric:
+    return Metric(PREFIX + name, Kind.COUNTER, unit, meaning, labels, series)
+
+
+CALLS_ACTIVE = _gauge("calls_active", "calls", "How many calls are on now.")
+SLOTS = _gauge("slots", "calls", "How many calls the pod takes at once.")
+LOAD = _gauge("load_ratio", "ratio", "How much of the part is in use, where 1 is full.", "part")
+LOAD_REPORTED = _gauge(
+    "load_reported_ratio", "ratio", "How much load LiveKit is told of; it offers nothing at 0.7."
+)
+PHASE = _gauge("phase", "0 or 1", "How the pod is: 1 for the phase that it is in.", "phase")
+DRAIN_CALLS_LEFT = _gauge("drain_calls_left", "calls", "How many calls a drain still waits for.")
+DRAIN_BEGAN = _gauge(
+    "drain_began_timestamp_seconds", "unix s", "How early a drain began; 0 without one."
+)
+DRAIN_DEADLINE = _gauge(
+    "drain_deadline_timestamp_seconds",
+    "unix s",
+    "How late a drain may get: its end; 0 without one.",
+)
+OLDEST_CALL = _gauge("oldest_call_seconds", "s", "How long the oldest call has been on.")
+WARM_PROCESSES = _gauge(
+    "warm_processes", "processes", "How many processes wait, models loaded, for a call."
+)
+LIVEKIT_CONNECTED = _gauge(
+    "livekit_connected", "0 or 1", "How the connection to LiveKit is: 1 while it is up."
+)
+CALL_MEMORY = _gauge(
+    "call_memory_bytes", "bytes", "How much memory (PSS) the call in this slot uses.", "slot"
+)
+INFO = _gauge(
+    "info",
+    "1",
+    "How this pod is made: versions and agent name.",
+    "version",
+    "agent_name",
+    "livekit_agents_version",
+)
+CALLS_TAKEN = _counter("calls_taken_total", "calls", "How many offered calls the pod has taken.")
+CALLS = _counter(
+    "calls_total",
+    "calls",
+    "How many calls ended this way, or were refused.",
+    "outcome",
+    "cause",
+    series=tuple((outcome.value, cause.value) for cause, outcome in OUTCOMES.items()),
+)
+INTERRUPTIONS = _counter(
+    "interruptions_total", "turns", "How many times a caller spoke while the agent did."
+)
+TOKENS = _counter(
+    "tokens_total",
+    "tokens",
+    "How many tokens a model took in and gave out; cached ones are also among the input.",
+    "provider",
+    "model",
+    "type",
+)
+CHARACTERS = _counter(
+    "characters_total",
+    "characters",
+    "How many characters were turned into speech.",
+    "provider",
+    "model",
+)
+AUDIO = _counter(
+    "audio_seconds_total",
+    "s",
+    "How many seconds of audio were heard (stt) or spoken (tts).",
+    "provider",
+    "model",
+    "kind",
+)
+HANDOVERS = _counter(
+    "handovers_total", "times", "How many times an agent handed over.", "from_agent", "to_agent"
+)
+PROVIDER_ERRORS = _counter(
+    "provider_errors_total",
+    "errors",
+    "How many requests to a provider failed; a recoverable one is tried again.",
+    "kind",
+    "provider",
+    "recoverable",
+)
+PROVIDER_FALLBACKS = _counter(
+    "provider_fallbacks_total",
+    "times",
+    "How many times a chain went on past this provider.",
+    "kind",
+    "provider",
+)
+STALLS = _counter(
+    "event_loop_stalls_total",
+    "stalls",
+    "How many times an event loop stood still for 0.1 s or more, in the pod or in a call.",
+    "process",
+    series=(("pod",), ("call",)),
+)
+RECONNECTS = _counter(
+    "livekit_reconnects_total", "times", "How many times the pod has registered with LiveKit again."
+)
+PREWARM_FAILURES = _counter(
+    "prewarm_failures_total", "processes", "How many processes failed to load their models."
+)
+EVENTS_REJECTED = _counter(
+    "events_rejected_total", "lines", "How many lines of a call the pod did not understand."
+)
+JOIN = Metric(
+    PREFIX + "join_seconds",
+    Kind.HISTOGRAM,
+    "s",
+    "How long it takes from LiveKit's offer to the agent in the room.",
+    buckets=JOIN_BUCKETS,
+)
+CALL_LENGTH = Metric(
+    PREFIX + "call_seconds", Kind.HISTOGRAM, "s", "How long calls last.", buckets=CALL_BUCKETS
+)
+TURN = Metric(
+    PREFIX + "turn_seconds",
+    Kind.HISTOGRAM,
+    "s",
+    "How long each leg of a turn takes. From the end of the caller's speech: transcript,"
+    " end_of_turn, heard (the answer leaves the agent). From its own request: first_token (LLM),"
+    " first_audio (TTS).",
+    ("leg",),
+    tuple((leg,) for leg in LEGS),
+    TURN_BUCKETS,
+)
+
+METRICS: tuple[Metric, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Metric)
+)
+
+
+class SpanAttribute(StrEnum):
+    """What the pod's span of a call carries, and every span the version; the first three are
+    LiveKit's own names.
+    """
+
+    VERSION = "voicefleet.version"
+    JOB_ID = "job_id"
+    ROOM_ID = "room_id"
+    AGENT_NAME = "lk.agent_name"
+    OUTCOME = "voicefleet.outcome"
+    CAUSE = "voicefleet.cause"
+    # From 0 to the pod's slots.
+    SLOT = "voicefleet.slot"
+    # How many seconds from the offer to the pod's answer, from there to a process with the call,
+    # and from the offer to the agent in the room.
+    ACCEPT_SECONDS = "voicefleet.accept_seconds"
+    LAUNCH_SECONDS = "voicefleet.launch_seconds"
+    JOIN_SECONDS = "voicefleet.join_seconds"
