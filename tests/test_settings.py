@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voicefleet import errors, settings
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -7,7 +7,7 @@ import yaml
 from deploy.generate import helm
 from voicefleet import settings
 from voicefleet.settings import Settings
-from voicefleet.settings.telemetry import Lab
+from voicefleet.settings.lab import Lab
 
 # A key that is no secret by itself, but goes with one; and OpenTelemetry's own.
 SECRETS_BESIDE = ("LIVEKIT_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS")

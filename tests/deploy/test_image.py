@@ -12,7 +12,7 @@ from deploy.generate import golden, helm, values
 from tests.deploy.rendering import Chart, pod_template, worker
 from voicefleet.cli import app
 from voicefleet.job import agent_file
-from voicefleet.settings.groups import Pod
+from voicefleet.settings.pod import Pod
 
 DOCKERFILE = (golden.ROOT / "Dockerfile").read_text()
 DEFAULTS = {k.name: k.default for k in values.leaves(values.read(helm.CHART / "values.yaml"))}

@@ -11,8 +11,8 @@ from tests.deploy.test_kubernetes import EVERYTHING
 from voicefleet import settings as worker_module
 from voicefleet.job import agent_file
 from voicefleet.pod import slots
-from voicefleet.settings.groups import Pod
-from voicefleet.settings.telemetry import Lab
+from voicefleet.settings.lab import Lab
+from voicefleet.settings.pod import Pod
 
 # Not the worker's: LiveKit's, Kubernetes' and OpenTelemetry's own names.
 OTHERS = {"NUM_CPUS", "POD_NAME"}

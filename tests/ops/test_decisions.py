@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.test_house import PRIVATE_LIVEKIT_NAMES
-from voicefleet.settings.groups import Pod
+from voicefleet.settings.pod import Pod
 
 FOLDER = Path(__file__).parent.parent.parent / "ops" / "decisions"
 DECISIONS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")

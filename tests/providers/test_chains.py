@@ -11,7 +11,7 @@ from voicefleet.providers import keys, llm, turns
 from voicefleet.providers import stt as our_stt
 from voicefleet.providers import tts as our_tts
 from voicefleet.providers.keys import Part
-from voicefleet.settings.groups import Providers
+from voicefleet.settings.providers import Providers
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@
 {{- div (int64 .) 1048576 }}
 {{- end }}
 
-{{- /* What follows a drain's deadline, beside the hooks: worker/voicefleet/settings/groups.py has both. */}}
+{{- /* What follows a drain's deadline, beside the hooks: worker/voicefleet/settings/pod.py has both. */}}
 {{- define "voicefleet.farewellSeconds" -}}
 20
 {{- end }}

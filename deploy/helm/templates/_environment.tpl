@@ -1,4 +1,4 @@
-{{- /* The worker's environment. tests/deploy holds its names against worker/voicefleet/settings/groups.py. */}}
+{{- /* The worker's environment. tests/deploy holds its names against worker/voicefleet/settings/. */}}
 
 {{- /* Settings that are secret, in the Secret under these names; a fleet needs the first two. */}}
 {{- define "voicefleet.secretSettings" -}}

@@ -12,7 +12,7 @@ from voicefleet.errors import ExitCode
 from voicefleet.lab import caller, timeline
 from voicefleet.lab import conversation as conversations
 from voicefleet.lab.caller import CallPlan
-from voicefleet.settings.groups import LIVEKIT_ACCESS, LiveKit
+from voicefleet.settings.livekit import LIVEKIT_ACCESS, LiveKit
 
 
 def call(

@@ -18,7 +18,7 @@ from voicefleet.providers import model_files
 from voicefleet.providers import reach as provider_reach
 from voicefleet.providers.keys import PIPELINE, Part
 from voicefleet.settings import Settings
-from voicefleet.settings.groups import LIVEKIT_ACCESS
+from voicefleet.settings.livekit import LIVEKIT_ACCESS
 from voicefleet.telemetry import reports
 
 ANY_HOST = "0.0.0.0"

@@ -12,7 +12,7 @@ from voicefleet.pod import forkserver, wiring
 from voicefleet.pod import pod as pod_module
 from voicefleet.providers import keys, model_files
 from voicefleet.settings import Settings
-from voicefleet.settings.groups import LIVEKIT_ACCESS
+from voicefleet.settings.livekit import LIVEKIT_ACCESS
 from voicefleet.telemetry import logs, reports
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
-from voicefleet.settings.groups import FAREWELL_WITHIN_SECONDS
+from voicefleet.settings.pod import FAREWELL_WITHIN_SECONDS
 from voicefleet.telemetry.messages import Cause
 
 logger = logging.getLogger(__name__)

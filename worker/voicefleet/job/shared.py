@@ -13,7 +13,8 @@ from livekit.agents.utils import http_context
 
 from voicefleet.job import agent_file
 from voicefleet.providers import turns
-from voicefleet.settings.groups import Agent, Providers
+from voicefleet.settings.agents import Agent
+from voicefleet.settings.providers import Providers
 
 
 @cache

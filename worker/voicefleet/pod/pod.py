@@ -19,7 +19,7 @@ from voicefleet.job import prewarm
 from voicefleet.pod import http, reach
 from voicefleet.pod.wiring import Pod
 from voicefleet.settings import Settings, for_jobs
-from voicefleet.settings.groups import FAREWELL_WITHIN_SECONDS
+from voicefleet.settings.pod import FAREWELL_WITHIN_SECONDS
 from voicefleet.telemetry.messages import Cause
 
 logger = logging.getLogger(__name__)

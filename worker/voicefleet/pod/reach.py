@@ -7,7 +7,7 @@ import aiohttp
 from livekit import api
 
 from voicefleet import errors
-from voicefleet.settings.groups import LiveKit
+from voicefleet.settings.livekit import LiveKit
 
 logger = logging.getLogger(__name__)
 

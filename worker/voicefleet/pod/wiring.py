@@ -19,7 +19,7 @@ from voicefleet.pod.reconnect import Reconnect
 from voicefleet.pod.telemetry import PodTelemetry
 from voicefleet.providers import turns
 from voicefleet.settings import Settings
-from voicefleet.settings.groups import Pod as PodSettings
+from voicefleet.settings.pod import Pod as PodSettings
 
 BYTES_PER_MB = 1024 * 1024
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from voicefleet import errors
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 # What an agent may want of providers.
 Part = Literal["stt", "llm", "tts", "realtime"]

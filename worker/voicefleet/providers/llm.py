@@ -6,7 +6,7 @@ from livekit.agents import llm
 from livekit.plugins import openai
 
 from voicefleet.providers import keys
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 
 def build(settings: Providers) -> llm.LLM[Any]:

@@ -8,7 +8,7 @@ from livekit.agents import Plugin
 
 from voicefleet import errors
 from voicefleet.providers import turns
-from voicefleet.settings.groups import Providers
+from voicefleet.settings.providers import Providers
 
 FETCH = "voicefleet models, where the model hub can be reached, as the image's build does"
 

@@ -11,7 +11,7 @@ import aiohttp
 from voicefleet import errors
 from voicefleet.providers import keys
 from voicefleet.providers.keys import PIPELINE, Part
-from voicefleet.settings.groups import Providers
+from voicefleet.settings.providers import Providers
 
 ATTEMPT_SECONDS = 10.0
 

@@ -13,7 +13,7 @@ from livekit.plugins.openai import realtime as openai
 from voicefleet import errors
 from voicefleet.providers import keys, tts
 from voicefleet.providers.session import Userdata, settings_of
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 
 def build(

@@ -7,7 +7,7 @@ from livekit.agents import stt, vad
 from livekit.plugins import deepgram, openai
 
 from voicefleet.providers import keys
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 
 def build(settings: Providers, voice_activity: vad.VAD) -> stt.STT[Any]:

@@ -9,7 +9,7 @@ from livekit.plugins import cartesia, openai
 from livekit.plugins.cartesia.models import TTSDefaultVoiceId
 
 from voicefleet.providers import keys
-from voicefleet.settings.groups import Model, Providers
+from voicefleet.settings.providers import Model, Providers
 
 
 def build(settings: Providers, voices: Mapping[str, str] | None = None) -> tts.TTS[Any]:

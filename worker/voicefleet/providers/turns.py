@@ -12,7 +12,7 @@ from livekit.agents import inference, vad
 from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode, TurnHandlingOptions
 
-from voicefleet.settings.groups import Providers
+from voicefleet.settings.providers import Providers
 
 # The version of LiveKit's turn detector that runs in this process; the unnamed default asks
 # LiveKit Cloud when LIVEKIT_DEV_MODE is set (livekit-agents 1.8.9, inference/eot/detector.py).

@@ -1,7 +1,5 @@
-"""What can be set of the agents that ship: `Shipped` of several of them, each other group of the
-agent of its name. How to read them stands in `voicefleet.settings.groups`. An agent file of yours
-reads
-what it likes, where it likes.
+"""The agent file, and the options of the agents that ship: `Shipped` is for several of them, `Tools`
+and `Phone` for the agents of those names. An agent file of yours reads what it likes.
 """
 
 import tempfile
@@ -12,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from voicefleet.settings.groups import Group
+from voicefleet.settings.group import Group
 
 
 def _known_zone(name: str) -> str:
@@ -26,6 +24,33 @@ def _known_zone(name: str) -> str:
 def _zone(name: str) -> tzinfo:
     # The default must not need the database, which small images leave out.
     return UTC if name == "UTC" else ZoneInfo(name)
+
+
+class Agent(Group):
+    file: str = Field(
+        "assistant",
+        validation_alias="VOICEFLEET_AGENT",
+        description="The agent file: a path, a module, or an agent that ships with voicefleet.",
+    )
+    name: str | None = Field(
+        None,
+        validation_alias="VOICEFLEET_AGENT_NAME",
+        description="The name to dispatch by; overrides the agent file's own.",
+    )
+    preload: bool | None = Field(
+        None,
+        validation_alias="VOICEFLEET_PRELOAD_AGENT",
+        description="Import the agent file before the fork, once for all calls. Default: ours.",
+    )
+
+    @property
+    def is_preloaded(self) -> bool:
+        """An import that opens sockets or starts threads does not survive a fork: ours do neither,
+        and whoever knows it of their own file may say so.
+        """
+        return (
+            "." not in self.file and "/" not in self.file if self.preload is None else self.preload
+        )
 
 
 class Shipped(Group):

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlparse
 
-from voicefleet.settings.groups import LIVEKIT_TARGET_LOAD, LiveKit, Pod, Providers
+from voicefleet.settings.livekit import LIVEKIT_TARGET_LOAD, LiveKit
+from voicefleet.settings.pod import Pod
+from voicefleet.settings.providers import Providers
 from voicefleet.settings.telemetry import Telemetry
 
 Violations = Iterator[tuple[str, str]]

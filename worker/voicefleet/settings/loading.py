@@ -15,10 +15,14 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from voicefleet import errors
-from voicefleet.settings.agents import Phone, Shipped, Tools
+from voicefleet.settings.agents import Agent, Phone, Shipped, Tools
 from voicefleet.settings.contradictions import CONTRADICTIONS
-from voicefleet.settings.groups import Agent, Call, Group, LiveKit, Pod, Providers
-from voicefleet.settings.telemetry import Lab, Logs, Telemetry
+from voicefleet.settings.group import Group
+from voicefleet.settings.lab import Lab
+from voicefleet.settings.livekit import LiveKit
+from voicefleet.settings.pod import Call, Pod
+from voicefleet.settings.providers import Providers
+from voicefleet.settings.telemetry import Logs, Telemetry
 
 # What Kubernetes adds for a Service named "voicefleet": VOICEFLEET_SERVICE_HOST, …
 KUBERNETES_SERVICE_LINK = re.compile(r"VOICEFLEET_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?$")

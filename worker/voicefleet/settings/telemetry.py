@@ -1,13 +1,11 @@
-"""What can be set of what operators see, and of the lab; the rest, and how to read both, stands in
-`voicefleet.settings.groups`.
-"""
+"""What operators see: logs, traces, and the reports of calls."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from voicefleet.settings.groups import Group
+from voicefleet.settings.group import Group
 
 
 class Logs(Group):
@@ -81,21 +79,3 @@ class Telemetry(Group):
         """Whether there is a collector to send traces to."""
         is_on = self.traces_exporter != "none" and not self.sdk_disabled
         return is_on and bool(self.otlp_endpoint or self.otlp_traces_endpoint)
-
-
-class Lab(Group):
-    livekit_server_bin: Path | None = Field(
-        None,
-        validation_alias="LIVEKIT_SERVER_BIN",
-        description="A livekit-server for the demo and the tests. Default: found or built.",
-    )
-    prometheus_bin: Path | None = Field(
-        None,
-        validation_alias="PROMETHEUS_BIN",
-        description="A Prometheus for the tests. Default: found on PATH.",
-    )
-    otelcol_bin: Path | None = Field(
-        None,
-        validation_alias="OTELCOL_BIN",
-        description="An OpenTelemetry collector for the tests. Default: found on PATH.",
-    )

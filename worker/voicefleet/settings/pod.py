@@ -1,0 +1,123 @@
+"""The pod, and what it does for each of its calls."""
+
+from pydantic import ByteSize, Field, SecretStr
+
+from voicefleet.settings.group import Group
+from voicefleet.settings.livekit import LIVEKIT_TARGET_LOAD
+
+# What comes after the drain's deadline: the farewell of each call that is still on, its session-end
+# handler, and LiveKit's own close of a job: 15 s for the entrypoint, 60 s for the session, 10 s to
+# hear of it and 10 s to leave (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py and
+# supervised_proc.py), and 10 s for the pod itself.
+FAREWELL_WITHIN_SECONDS = 20.0
+JOB_CLOSE_SECONDS = 105.0
+
+
+class Pod(Group):
+    slots: int | None = Field(
+        None,
+        validation_alias="VOICEFLEET_SLOTS",
+        ge=1,
+        description="Calls at once. Default: 4 for each CPU, or fewer where memory carries fewer.",
+    )
+    cpu_request_millicores: int | None = Field(
+        None,
+        validation_alias="VOICEFLEET_CPU_REQUEST_MILLICORES",
+        ge=0,
+        description="The pod's CPU request, from the downward API (divisor 1m).",
+    )
+    memory_limit_bytes: int | None = Field(
+        None,
+        validation_alias="VOICEFLEET_MEMORY_LIMIT_BYTES",
+        gt=0,
+        description="The pod's memory limit, from the downward API. Default: its cgroup's.",
+    )
+    load_threshold: float = Field(
+        LIVEKIT_TARGET_LOAD,
+        validation_alias="VOICEFLEET_LOAD_THRESHOLD",
+        gt=0,
+        allow_inf_nan=False,
+        description="The load, 0 to 1, at which the pod is full; LiveKit itself stops at 0.7.",
+    )
+    prewarm_timeout_seconds: float = Field(
+        60.0,
+        validation_alias="VOICEFLEET_PREWARM_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long one process may take to load its models before it is replaced.",
+    )
+    drain_timeout_seconds: int = Field(
+        3600,
+        validation_alias="VOICEFLEET_DRAIN_TIMEOUT_SECONDS",
+        ge=1,
+        description="How long a pod told to stop waits for its calls to end.",
+    )
+    session_end_timeout_seconds: float = Field(
+        300.0,
+        validation_alias="VOICEFLEET_SESSION_END_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long an agent file's session-end handler may take.",
+    )
+    grace_period_seconds: int | None = Field(
+        None,
+        validation_alias="VOICEFLEET_GRACE_PERIOD_SECONDS",
+        gt=0,
+        description="What the platform kills after, to check that a drain fits into it.",
+    )
+    call_memory_warn_bytes: ByteSize = Field(
+        ByteSize(500 * 1024**2),
+        validation_alias="VOICEFLEET_CALL_MEMORY_WARN_BYTES",
+        description="Memory of one call (its own share, PSS) above which the log warns.",
+    )
+    call_memory_limit_bytes: ByteSize | None = Field(
+        None,
+        validation_alias="VOICEFLEET_CALL_MEMORY_LIMIT_BYTES",
+        description="Memory of a call (PSS) that ends it. Default: its share of the pod's limit.",
+    )
+    http_host: str = Field(
+        "127.0.0.1",
+        validation_alias="VOICEFLEET_HTTP_HOST",
+        description="Address that the endpoints listen on; in a pod 0.0.0.0.",
+    )
+    http_port: int = Field(
+        8081,
+        validation_alias="VOICEFLEET_HTTP_PORT",
+        ge=0,
+        le=65535,
+        description="Port of /startupz, /livez, /readyz and /drainz; 0 takes a free one.",
+    )
+    drain_token: SecretStr | None = Field(
+        None,
+        validation_alias="VOICEFLEET_DRAIN_TOKEN",
+        description="Lets whoever sends it as a bearer token start a drain by POST /drainz.",
+    )
+
+    @property
+    def cpu_request_cores(self) -> float | None:
+        millicores = self.cpu_request_millicores
+        return None if millicores is None else millicores / 1000
+
+    @property
+    def longest_stop_seconds(self) -> float:
+        """From the order to stop until the last process is gone, at the worst."""
+        after_deadline = FAREWELL_WITHIN_SECONDS + self.session_end_timeout_seconds
+        return self.drain_timeout_seconds + after_deadline + JOB_CLOSE_SECONDS
+
+
+class Call(Group):
+    longest_seconds: float | None = Field(
+        None,
+        validation_alias="VOICEFLEET_CALL_LONGEST_SECONDS",
+        gt=0,
+        description="A call is ended after so long, with a farewell. Default: never.",
+    )
+    silence_seconds: float | None = Field(
+        None,
+        validation_alias="VOICEFLEET_CALL_SILENCE_SECONDS",
+        gt=0,
+        description="A call in which nobody speaks for so long is ended likewise. Default: never.",
+    )
+    farewell: str = Field(
+        "I am sorry, I have to end this call now. Goodbye.",
+        validation_alias="VOICEFLEET_CALL_FAREWELL",
+        description="What the agent says before the pod ends its call.",
+    )
