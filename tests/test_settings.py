@@ -110,21 +110,85 @@ def test_the_cpu_request_is_told_in_millicores(monkeypatch: pytest.MonkeyPatch) 
     assert settings.load().pod.cpu_request_cores == 1.5
 
 
-def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_name_in_the_environment_is_told_the_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("VOICEFLEET_SLOT", "4")
     with pytest.raises(errors.SettingsError) as raised:
         settings.load()
     assert raised.value.violations == [
-        ("there is no setting VOICEFLEET_SLOT", "did you mean VOICEFLEET_SLOTS?")
+        (
+            "VOICEFLEET_SLOT in the environment is not a setting",
+            "did you mean VOICEFLEET_SLOTS? `voicefleet settings` lists all names",
+        )
     ]
 
 
-def test_what_kubernetes_adds_for_a_service_named_worker_is_no_misspelling(
+def test_a_misspelt_name_in_the_env_file_stops_the_start_too(tmp_path: Path) -> None:
+    """Only the environment was looked at: VOICEFLEET_SLOT=4 in .env was ignored in silence."""
+    (tmp_path / ".env").write_text("VOICEFLEET_SLOT=4\nexport voicefleet_sttt=openai\n")
+    with pytest.raises(errors.SettingsError) as raised:
+        settings.load()
+    assert [problem for problem, _ in raised.value.violations] == [
+        "VOICEFLEET_SLOT in .env is not a setting",
+        "voicefleet_sttt in .env is not a setting",
+    ]
+
+
+def test_only_the_env_file_that_is_read_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("VOICEFLEET_SLOT=4\n")
+    (tmp_path / "mine.env").write_text("VOICEFLEET_SLOTS=4\n")
+    assert settings.load(tmp_path / "mine.env").pod.slots == 4
+    assert settings.load(None).pod.slots is None
+
+
+@pytest.mark.parametrize(
+    "name", ["WORKER_CONCURRENCY", "WORKER_SLOTS", "VOICE_FLEET_SLOT", "LIVEKIT_URLS", "MY_SETTING"]
+)
+def test_the_name_of_another_tool_never_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv(name, "4")
+    (tmp_path / ".env").write_text(f"{name}=4\n")
+    assert settings.load()
+
+
+SERVICE_LINKS = {
+    "VOICEFLEET_SERVICE_HOST": "10.0.0.1",
+    "VOICEFLEET_SERVICE_PORT": "8081",
+    "VOICEFLEET_SERVICE_PORT_HTTP": "8081",
+    "VOICEFLEET_SERVICE_PORT_HTTP_METRICS": "8081",
+    "VOICEFLEET_PORT": "tcp://10.0.0.1:8081",
+    "VOICEFLEET_PORT_8081_TCP": "tcp://10.0.0.1:8081",
+    "VOICEFLEET_PORT_8081_TCP_PROTO": "tcp",
+    "VOICEFLEET_PORT_8081_TCP_PORT": "8081",
+    "VOICEFLEET_PORT_8081_TCP_ADDR": "10.0.0.1",
+    "VOICEFLEET_METRICS_SERVICE_HOST": "fd00::1",
+    "VOICEFLEET_METRICS_SERVICE_PORT": "80",
+    "VOICEFLEET_METRICS_PORT": "tcp://[fd00::1]:80",
+    "VOICEFLEET_METRICS_PORT_80_TCP": "tcp://[fd00::1]:80",
+    "VOICEFLEET_METRICS_PORT_80_TCP_ADDR": "fd00::1",
+    "VOICEFLEET_MEDIA_PORT_5004_UDP_PROTO": "udp",
+    "VOICEFLEET_MEDIA_PORT": "udp://10.0.0.2:5004",
+    # The Service voicefleet-http: the name of one of our settings.
+    "VOICEFLEET_HTTP_PORT": "tcp://10.0.0.3:8081",
+    "VOICEFLEET_HTTP_SERVICE_HOST": "10.0.0.3",
+}
+
+
+def test_what_kubernetes_adds_for_a_service_never_stops_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("VOICEFLEET_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("VOICEFLEET_PORT_8081_TCP", "tcp://10.0.0.1:8081")
-    assert settings.load()
+    for name, value in SERVICE_LINKS.items():
+        monkeypatch.setenv(name, value)
+    assert settings.load().pod.http_port == 8081
+
+
+def test_a_misspelt_port_is_not_taken_for_what_kubernetes_adds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (problem,) = violations_of(monkeypatch, VOICEFLEET_HTP_PORT="8082")
+    assert problem.startswith("VOICEFLEET_HTP_PORT ")
 
 
 def test_a_violation_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""The agent file, and the options of the agents that ship: `Shipped` is for several of them, `Tools`
-and `Phone` for the agents of those names. An agent file of yours reads what it likes.
+"""The agent file, and the options of the agents that ship: `Shipped` is for several of them, the
+other groups for the agents `tools` and `phone`. An agent file of yours reads what it likes.
 """
 
 import tempfile

@@ -3,7 +3,6 @@ checked as a whole. `os.environ` is read here and nowhere else.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -17,15 +16,14 @@ from pydantic.fields import FieldInfo
 from voicefleet import errors
 from voicefleet.settings.agents import Agent, Phone, Shipped, Tools
 from voicefleet.settings.contradictions import CONTRADICTIONS
-from voicefleet.settings.group import Group
+from voicefleet.settings.group import Group, is_service_link
 from voicefleet.settings.lab import Lab
 from voicefleet.settings.livekit import LiveKit
 from voicefleet.settings.pod import Call, Pod
 from voicefleet.settings.providers import Providers
 from voicefleet.settings.telemetry import Logs, Telemetry
 
-# What Kubernetes adds for a Service named "voicefleet": VOICEFLEET_SERVICE_HOST, …
-KUBERNETES_SERVICE_LINK = re.compile(r"VOICEFLEET_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?$")
+PREFIX = "VOICEFLEET_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def load(env_file: Path | str | None = ".env") -> Settings:
 
     :raises SettingsError: with every violation, if any value is wrong or contradicts another.
     """
-    violations: list[tuple[str, str]] = _unknown_names()
+    violations: list[tuple[str, str]] = _unknown_names(env_file)
     loaded: dict[str, Any] = {}
     for name, kind in Settings.groups().items():
         try:
@@ -148,20 +146,27 @@ def _none(_: Group) -> Iterator[tuple[str, str]]:
     return iter(())
 
 
-def _unknown_names() -> list[tuple[str, str]]:
-    """A misspelt VOICEFLEET_… name would be ignored in silence; say so instead."""
+def _unknown_names(env_file: Path | str | None) -> list[tuple[str, str]]:
+    """A misspelt VOICEFLEET_… name would be ignored in silence; say so instead, and where it is."""
     known = declared()
+    in_file = dotenv_values(env_file) if env_file is not None else {}
     found: list[tuple[str, str]] = []
-    for name in sorted(os.environ):
-        if (
-            not name.startswith("VOICEFLEET_")
-            or name in known
-            or KUBERNETES_SERVICE_LINK.match(name)
-        ):
-            continue
-        close = get_close_matches(name, known, n=1)
-        fix = f"did you mean {close[0]}?" if close else "remove it; `settings` lists all names"
-        found.append((f"there is no setting {name}", fix))
+    for place, values in (("the environment", os.environ), (str(env_file), in_file)):
+        for name in sorted(values):
+            # Settings are read in upper and in lower case.
+            spelt = name.upper()
+            if not spelt.startswith(PREFIX) or spelt in known:
+                continue
+            if is_service_link(name, values[name]):
+                continue
+            close = get_close_matches(spelt, known, n=1)
+            fix = f"did you mean {close[0]}?" if close else "remove it"
+            found.append(
+                (
+                    f"{name} in {place} is not a setting",
+                    f"{fix} `voicefleet settings` lists all names",
+                )
+            )
     return found
 
 
