@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.generate import golden, helm, manifests, readme, schema, values, worker_settings
+from deploy.generate import golden, helm, manifests, readme, schema, settings, values
 from ops.dashboards import files as dashboards
 
 CHART = helm.CHART
@@ -25,7 +25,7 @@ def readme_file() -> Files:
     tables = readme.with_tables(
         path.read_text(encoding="utf-8"),
         values.read(CHART / "values.yaml"),
-        worker_settings.own_settings(),
+        settings.own_settings(),
     )
     return {path: tables}
 

@@ -4,9 +4,9 @@ import json
 import re
 from typing import Any
 
-from deploy.generate import worker_settings
+from deploy.generate import settings
 from deploy.generate.values import Key
-from voicefleet import settings
+from voicefleet.settings import declared
 
 
 def with_tables(readme: str, keys: tuple[Key, ...], own: dict[str, str]) -> str:
@@ -26,9 +26,9 @@ def values_table(keys: tuple[Key, ...]) -> str:
 def settings_table(own: dict[str, str]) -> str:
     """What `settings` takes: what the worker can be told, and the chart does not derive."""
     lines = ["| Name | Default | Meaning |", "| --- | --- | --- |"]
-    for name in worker_settings.setting_names():
+    for name in settings.setting_names():
         if name not in own:
-            info = settings.declared()[name]
+            info = declared()[name]
             lines.append(f"| `{name}` | {_shown(_default(info.default))} | {info.description} |")
     return "\n".join(lines)
 

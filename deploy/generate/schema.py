@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from deploy.generate import worker_settings
+from deploy.generate import settings
 from deploy.generate.values import Key
 
 SOURCES: dict[str, Callable[[], dict[str, Any]]] = {
-    "settings": worker_settings.settings_schema,
-    "secrets": worker_settings.secrets_schema,
-    "remote": worker_settings.remote_schema,
+    "settings": settings.settings_schema,
+    "secrets": settings.secrets_schema,
+    "remote": settings.remote_schema,
 }
 
 TYPES: dict[type, str] = {

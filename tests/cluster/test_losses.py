@@ -83,6 +83,14 @@ async def test_a_pod_deleted_without_grace_costs_its_calls(
     assert not kept.is_lost
 
 
+def is_worker(command: list[str]) -> bool:
+    """Whether a process is `voicefleet start`: the interpreter, the script or `-m`, and the verb.
+    The pod's forkserver and its calls' processes are forks of it, with the same command line.
+    """
+    program = Path(command[-2]).name if len(command) > 2 else ""
+    return program == "voicefleet" and command[-1] == "start"
+
+
 def worker_of(cluster: Cluster, name: str) -> psutil.Process:
     """The first process of the pod. Nobody inside may kill it, so it is looked for from outside:
     by the pod's uid in its control group, where a driver may write _ for -.
@@ -92,9 +100,9 @@ def worker_of(cluster: Cluster, name: str) -> psutil.Process:
     found = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [])[1:] == ["-m", "voicefleet", "start"]
+        if is_worker(process.info["cmdline"] or [])
         and wanted.search(Path(f"/proc/{process.pid}/cgroup").read_text())
     ]
     if not found:
         outside.missing("the nodes' processes are not this machine's")
-    return found[0]
+    return min(found, key=psutil.Process.create_time)

@@ -3,13 +3,14 @@
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 from deploy.generate import golden, helm, values
-from tests.deploy.rendering import Chart, pod_template, worker
+from tests.deploy.rendering import Chart, one, pod_template, worker
 from voicefleet.cli import app
 from voicefleet.job import agent_file
 from voicefleet.settings.pod import Pod
@@ -36,11 +37,22 @@ def test_every_stage_stands_on_the_base_that_is_an_argument() -> None:
     assert bases - {"dependencies", "base"} == {"${PYTHON_IMAGE}"}
 
 
-def test_python_is_process_1_of_image_and_pod_alike(chart: Chart) -> None:
+def test_the_command_is_process_1_of_image_pod_and_helm_test_alike(chart: Chart) -> None:
     (entrypoint,) = of("ENTRYPOINT")
-    assert json.loads(entrypoint) == worker(chart.render())["command"]
-    assert json.loads(of("CMD")[-1]) == worker(chart.render())["args"] == ["start"]
+    (name,) = json.loads(entrypoint)
+    project = tomllib.loads((golden.ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"][name] == "voicefleet.__main__:main"
+    found = chart.render({"agent": {"name": "assistant"}})
+    assert worker(found)["command"] == [name]
+    assert json.loads(of("CMD")[-1]) == worker(found)["args"] == ["start"]
     assert "start" in app.VERBS
+    (caller,) = one(found, "Pod")["spec"]["containers"]
+    assert (caller["command"], caller["args"][0]) == ([name], "call")
+
+
+def test_the_image_finds_the_command_on_its_path() -> None:
+    """`kubectl exec … -- voicefleet check` and the chart name no folder."""
+    assert "PATH=/opt/voicefleet/bin:$PATH" in DOCKERFILE.partition("AS base")[2]
 
 
 def test_the_image_has_the_user_and_the_port_of_the_chart(chart: Chart) -> None:

@@ -143,7 +143,7 @@ def test_no_secret_is_in_its_history_or_its_configuration() -> None:
     history = engine.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", engine.IMAGE)
     configuration = json.loads(engine.docker("inspect", engine.IMAGE))[0]["Config"]
     assert configuration["User"] == "65532:65532"
-    assert configuration["Entrypoint"] == ["python", "-m", "voicefleet"]
+    assert configuration["Entrypoint"] == ["voicefleet"]
     said = (history + json.dumps(configuration["Env"])).upper()
     assert [word for word in ("API_KEY", "SECRET", "TOKEN", "PASSWORD") if word in said] == []
 

@@ -69,7 +69,7 @@ def test_the_index_has_every_runbook() -> None:
 @each_runbook
 def test_every_command_is_of_a_program_that_is_checked_here(path: Path) -> None:
     programs = {words[0] for words in commands(path.read_text())}
-    assert programs <= {"helm", "kubectl", "python", "make"}
+    assert programs <= {"helm", "kubectl", "voicefleet", "make"}
 
 
 def test_every_make_target_exists() -> None:
@@ -80,10 +80,15 @@ def test_every_make_target_exists() -> None:
 
 def own_commands() -> list[list[str]]:
     """Those of ours: typed here, and those that kubectl runs in a pod."""
-    typed = [words[1:] for words in all_commands("python")]
-    inside = [words[words.index("--") + 1 :] for words in all_commands("kubectl") if "--" in words]
-    in_pods = [words[words.index("python") + 1 :] for words in inside]
-    return [words[2:] for words in (*typed, *in_pods) if words[:2] == ["-m", "voicefleet"]]
+    in_pods = [words[words.index("--") + 1 :] for words in all_commands("kubectl") if "--" in words]
+    found = [*all_commands("voicefleet"), *in_pods]
+    return [words[1:] for words in found if words[0] == "voicefleet"]
+
+
+def test_commands_of_ours_are_typed_here_and_run_in_pods() -> None:
+    verbs = [verb for verb, *_ in own_commands()]
+    assert verbs.count("status") >= 7
+    assert verbs.count("check") >= 2
 
 
 @pytest.mark.parametrize("words", own_commands(), ids=" ".join)

@@ -89,9 +89,9 @@ def test_a_fleet_cannot_start_without_livekits_keys_and_can_without_a_providers(
     ]
 
 
-def test_process_1_is_python_and_no_shell(chart: Chart) -> None:
+def test_process_1_is_the_command_and_no_shell(chart: Chart) -> None:
     """A shell would swallow SIGTERM, and every deploy would end every call."""
-    assert worker(chart.render())["command"] == ["python", "-m", "voicefleet"]
+    assert worker(chart.render())["command"] == ["voicefleet"]
 
 
 def test_media_needs_no_open_port_and_metadata_is_out_of_reach(chart: Chart) -> None:

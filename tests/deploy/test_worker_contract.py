@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.generate import golden, helm, values, worker_settings
+from deploy.generate import golden, helm, values
+from deploy.generate import settings as in_the_chart
 from tests.deploy.rendering import Chart, Values, at, merged, one, settings, worker
 from tests.deploy.test_kubernetes import EVERYTHING
-from voicefleet import settings as worker_module
+from voicefleet import settings as in_the_worker
 from voicefleet.job import agent_file
 from voicefleet.pod import slots
 from voicefleet.settings.lab import Lab
@@ -27,16 +28,16 @@ def test_every_name_that_the_chart_sets_is_a_setting_of_the_worker(chart: Chart)
     without_extras = merged(EVERYTHING, {"extraEnv": []})
     names = environment(chart, merged(without_extras, {"settings": {"VOICEFLEET_STT": "openai"}}))
     own = {name for name in names if not name.startswith("OTEL_")} - OTHERS
-    assert own - set(worker_module.declared()) == set()
+    assert own - set(in_the_worker.declared()) == set()
 
 
 def test_every_setting_can_be_set_and_by_one_key_alone() -> None:
-    own, secrets = set(worker_settings.own_settings()), set(worker_settings.secret_names())
+    own, secrets = set(in_the_chart.own_settings()), set(in_the_chart.secret_names())
     schema = values.leaves(values.read(helm.CHART / "values.yaml"))
     assert "settings" in {key.name for key in schema}
     assert own.isdisjoint(secrets)
-    in_settings = set(worker_settings.settings_schema()["properties"])
-    declared = set(worker_module.declared())
+    in_settings = set(in_the_chart.settings_schema()["properties"])
+    declared = set(in_the_worker.declared())
     assert declared - in_settings == {str(f.validation_alias) for f in Lab.model_fields.values()}
 
 
@@ -44,13 +45,13 @@ def test_the_charts_secrets_are_the_workers() -> None:
     text = (helm.CHART / "templates" / "_environment.tpl").read_text()
     part = re.search(r'define "voicefleet.secretSettings" -}}\n(.*?)\n', text)
     assert part
-    assert set(part[1].split()) == set(worker_settings.secret_names())
+    assert set(part[1].split()) == set(in_the_chart.secret_names())
 
 
 def test_own_settings_name_keys_that_exist() -> None:
     keys = {key.name for key in values.leaves(values.read(helm.CHART / "values.yaml"))}
     groups = {name.rpartition(".")[0] for name in keys} | {name.split(".")[0] for name in keys}
-    for where in worker_settings.own_settings().values():
+    for where in in_the_chart.own_settings().values():
         named = re.findall(r"[a-z]+(?:\.[A-Za-z]+)+|^\w+$|^\w+(?= and)", where)
         assert set(named) <= keys | groups, where
 
@@ -95,7 +96,7 @@ def test_the_worker_takes_the_settings_that_the_chart_gives_it(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VOICEFLEET_MEMORY_LIMIT_BYTES", str(4 * 1024 * slots.MIB))
     monkeypatch.setenv("VOICEFLEET_CPU_REQUEST_MILLICORES", "2000")
-    loaded = worker_module.load(env_file=None)
+    loaded = in_the_worker.load(env_file=None)
     assert loaded.pod.slots == 8
     assert loaded.pod.http_host == "0.0.0.0"
     assert loaded.pod.call_memory_limit_bytes == 395103436
@@ -123,7 +124,7 @@ def test_the_worker_starts_with_the_settings_of_every_example(
     found = chart.example(example)
     for name, value in settings(found).items():
         monkeypatch.setenv(name, value)
-    assert worker_module.load(env_file=None).pod.slots == int(settings(found)["VOICEFLEET_SLOTS"])
+    assert in_the_worker.load(env_file=None).pod.slots == int(settings(found)["VOICEFLEET_SLOTS"])
 
 
 def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Chart) -> None:
@@ -140,7 +141,7 @@ def test_liveness_has_a_grace_of_its_own_and_each_probe_its_endpoint(chart: Char
 
 def test_a_start_may_wait_for_livekit_before_its_probe_gives_up(chart: Chart) -> None:
     probe = worker(chart.render())["startupProbe"]
-    wait = worker_module.declared()["VOICEFLEET_LIVEKIT_WAIT_SECONDS"].default
+    wait = in_the_worker.declared()["VOICEFLEET_LIVEKIT_WAIT_SECONDS"].default
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 2 * wait
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import yaml
 
 from deploy.generate import helm
-from voicefleet import settings
-from voicefleet.settings import Settings
+from voicefleet.settings import Settings, declared, description
 from voicefleet.settings.lab import Lab
 
 # A key that is no secret by itself, but goes with one; and OpenTelemetry's own.
@@ -25,18 +24,18 @@ def own_settings() -> dict[str, str]:
 
 def secret_names() -> list[str]:
     """The settings that belong into a Secret, in the worker's order."""
-    declared = [
+    names = [
         name
-        for name, info in settings.declared().items()
+        for name, info in declared().items()
         if "SecretStr" in str(info.annotation) or name in SECRETS_BESIDE
     ]
-    return [*declared, *(name for name in SECRETS_BESIDE if name not in declared)]
+    return [*names, *(name for name in SECRETS_BESIDE if name not in names)]
 
 
 def setting_names() -> list[str]:
     """The settings that are no secrets; the lab's are not for a pod."""
     lab = {str(info.validation_alias) for info in Lab.model_fields.values()}
-    return [name for name in settings.declared() if name not in {*secret_names(), *lab}]
+    return [name for name in declared() if name not in {*secret_names(), *lab}]
 
 
 def settings_schema() -> dict[str, Any]:
@@ -72,7 +71,7 @@ def _schema_of(name: str) -> dict[str, Any]:
     for kind in Settings.groups().values():
         whole = kind.model_json_schema(by_alias=True)
         if name in whole["properties"]:
-            return _narrow(whole["properties"][name], settings.description(name))
+            return _narrow(whole["properties"][name], description(name))
     raise KeyError(name)
 
 
