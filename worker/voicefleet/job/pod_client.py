@@ -1,9 +1,10 @@
-"""The job's end of the line to its pod: facts go up, orders come down.
+"""The job's connection to its pod: facts go up, orders come down, one JSON object a line.
 
-What was sent is in the kernel's buffer at once, so it arrives even if this process is killed.
+What the kernel has taken arrives even if this process is killed.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -16,47 +17,95 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from voicefleet.telemetry import messages
-from voicefleet.telemetry.messages import EndCall, Fact, Order, Proceed, Warming
+from voicefleet.telemetry.messages import (
+    CallEnded,
+    CallEnding,
+    CallStarted,
+    EndCall,
+    Fact,
+    Order,
+    PrewarmFailed,
+    Proceed,
+    Warm,
+    Warming,
+)
 
 logger = logging.getLogger(__name__)
 
-# Where prewarm leaves the line for the entrypoint, in `JobProcess.userdata`.
+# Where prewarm leaves the client for the entrypoint, in `JobProcess.userdata`.
 POD_CLIENT = "voicefleet.pod_client"
 
 # The pod answers in milliseconds; one that does not is no reason to keep a caller waiting.
 ANSWER_WITHIN_SECONDS = 2.0
 
-# Kept for a pod that reads slowly, behind what the kernel keeps; beyond, facts are dropped.
+# How long the end of a call waits for a pod that reads slowly.
+FLUSH_WITHIN_SECONDS = 2.0
+
+# Kept for a pod that reads slowly, beyond what the kernel keeps; a fact that does not fit is
+# dropped.
 LONGEST_BACKLOG_BYTES = 256 * 1024
+
+# The part of the backlog that only these facts may fill, because the pod counts calls and slots by
+# them. The longest is an error of 4096 characters, each of up to six bytes in JSON.
+RESERVED_BYTES = 32 * 1024
+CONTROL_FACTS = (Warming, Warm, PrewarmFailed, CallStarted, CallEnding, CallEnded)
 
 
 class PodClient:
-    """Send from any thread; read orders on the event loop. Never raises for a pod that is gone."""
+    """Send from any thread; the coroutines belong to the job's event loop. A pod that is gone is
+    no error: LiveKit then ends this process.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._backlog = bytearray()
         self._received = bytearray()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_backlog = asyncio.Event()
         self.dropped = 0
 
     def send(self, fact: Fact) -> None:
         """Tell the pod, without waiting; a fact for which there is no room is dropped, whole."""
         line = messages.line(fact)
         with self._lock:
-            if len(self._backlog) + len(line) > LONGEST_BACKLOG_BYTES:
+            # Drain first: the pod may have made room since the last fact.
+            self._drain()
+            reserved_bytes = 0 if isinstance(fact, CONTROL_FACTS) else RESERVED_BYTES
+            if len(self._backlog) + len(line) > LONGEST_BACKLOG_BYTES - reserved_bytes:
                 self.dropped += 1
                 return
             self._backlog += line
-            try:
-                while self._backlog:
-                    sent = self._connection.send(self._backlog)
-                    del self._backlog[:sent]
-            except BlockingIOError:
-                return
-            except OSError:
-                # The pod is gone, and LiveKit is about to end this process.
-                self._backlog.clear()
+            self._drain()
+            has_backlog, loop = bool(self._backlog), self._loop
+        if has_backlog and loop is not None:
+            # Closed already: no loop is left to deliver it, and `close` will.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._has_backlog.set)
+
+    async def deliver(self) -> None:
+        """Send the backlog whenever the pod reads again, without waiting for the next fact; until
+        cancelled.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._has_backlog.set()
+        try:
+            while True:
+                await self._has_backlog.wait()
+                self._has_backlog.clear()
+                await self._deliver_backlog()
+        finally:
+            self._loop = None
+
+    async def flush(self, within_seconds: float = FLUSH_WITHIN_SECONDS) -> None:
+        """Wait until the pod has everything, but not for longer than this. Not while `deliver`
+        runs: the event loop knows one writer for each socket.
+        """
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self._deliver_backlog()
+        except TimeoutError:
+            logger.warning("the pod does not read", extra={"bytes": len(self._backlog)})
 
     def begin(self) -> None:
         """Say that this process is about to load its models, and wait as long as the pod says."""
@@ -85,8 +134,41 @@ class PodClient:
                 return
             self._received += received
 
-    def close(self) -> None:
+    def close(self, within_seconds: float = 0.0) -> None:
+        """Hang up, as soon as the pod has everything or after so long. Blocks this thread."""
+        deadline = time.monotonic() + within_seconds
+        while not self._is_drained() and time.monotonic() < deadline:
+            select.select([], [self._connection], [], max(0.0, deadline - time.monotonic()))
         self._connection.close()
+
+    def _is_drained(self) -> bool:
+        with self._lock:
+            self._drain()
+            return not self._backlog
+
+    def _drain(self) -> None:
+        """Hand the kernel what it takes. The caller holds the lock."""
+        try:
+            while self._backlog:
+                sent = self._connection.send(self._backlog)
+                del self._backlog[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._backlog.clear()  # The pod is gone.
+
+    async def _deliver_backlog(self) -> None:
+        while not self._is_drained():
+            await self._until_writable()
+
+    async def _until_writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        writable = asyncio.Event()
+        loop.add_writer(self._connection, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            loop.remove_writer(self._connection)
 
     def _receive(self) -> bool:
         try:
@@ -109,14 +191,14 @@ class PodClient:
 
 
 def connect(path: Path) -> PodClient | None:
-    """The line to the pod that listens here; None, and a warning, if there is none."""
+    """The connection to the pod that listens here; None, and a warning, if there is none."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(ANSWER_WITHIN_SECONDS)
     try:
         connection.connect(str(path))
     except OSError as error:
         connection.close()
-        logger.warning("no line to the pod", extra={"error": str(error)})
+        logger.warning("no connection to the pod", extra={"error": str(error)})
         return None
     connection.setblocking(False)
     return PodClient(connection)
