@@ -12,7 +12,18 @@ from voicefleet.telemetry import names
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md")]
+    + [
+        path
+        for folder in ("deploy", "docs", "ops", "tests")
+        for path in (ROOT / folder).rglob("*.md")
+    ]
+)
+
+each_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 
 
 def between(name: str) -> str:
@@ -41,28 +52,45 @@ def test_the_example_environment_is_generated_from_the_settings() -> None:
 
 def test_the_readmes_tree_matches_the_disk() -> None:
     tree = README.partition("## The tree")[2].partition("```text\n")[2].partition("```")[0]
-    inside = [m[1] for m in re.finditer(r"^[├└]── (\S+)", tree, re.M)]
-    top = [m[1] for m in re.finditer(r"^(\.?\w\S*) ", tree, re.M)]
-    on_disk = {p.name + ("/" if p.is_dir() else "") for p in (ROOT / "worker").iterdir()}
+    package, *others = re.findall(r"^(\.?\w\S*)(?: |$)", tree, re.M)
+    inside = re.findall(r"^[├└]── (\S+)", tree, re.M)
+    folder = ROOT / package
+    on_disk = {p.name + ("/" if p.is_dir() else "") for p in folder.iterdir()}
+    assert folder == ROOT / "worker" / "voicefleet"
     assert set(inside) == on_disk - {"__init__.py", "__pycache__/", "py.typed"}
-    assert all((ROOT / path).exists() for path in top)
+    assert [path for path in others if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
-def test_every_make_target_and_verb_that_is_named_exists(text: str) -> None:
+def commands(text: str) -> str:
+    """What a document has as code: its blocks for a shell, and its spans, a line each."""
+    blocks = re.findall(r"^```(?:sh|dockerfile)\n(.*?)^```", text, re.M | re.S)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+    return "\n".join([*blocks, *spans])
+
+
+@each_document
+def test_every_make_target_and_every_verb_that_is_named_exists(path: Path) -> None:
+    code = commands(path.read_text())
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z-]+)", text)) | set(
-        re.findall(r"^make ([a-z-]+)", text, re.M)
-    )
-    assert named <= targets
-    assert set(re.findall(r"voicefleet ([a-z]+)", text)) <= set(app.VERBS)
+    assert set(re.findall(r"^(?:[A-Z]+=\S+ )*make ([a-z-]+)", code, re.M)) <= targets
+    own = re.findall(r"(?:^|\s)voicefleet(?: -v)? ([a-z]\w*)", code, re.M)
+    assert set(own) <= set(app.VERBS)
 
 
-@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
-def test_every_link_and_every_path_leads_somewhere(text: str) -> None:
-    linked = re.findall(r"\]\((?!https?://|#)([^)]+)\)", text)
-    named = re.findall(r"`((?:worker|tests)/[\w./]+)`", text)
-    assert [path for path in (*linked, *named) if not (ROOT / path).exists()] == []
+def test_the_verbs_that_are_named_are_found() -> None:
+    text = "voicefleet hosts; `voicefleet\n  start` serves, so does\n```sh\nvoicefleet dev\n```\n"
+    assert commands(text) == "voicefleet dev\n\nvoicefleet start"
+
+
+@each_document
+def test_every_link_and_every_path_leads_somewhere(path: Path) -> None:
+    text = path.read_text()
+    prose = re.sub(r"`[^`]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    linked = re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", prose)
+    assert [link for link in linked if not (path.parent / link).exists()] == []
+    named = re.findall(r"`((?:worker|tests|ops|deploy)/[\w./]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_make_help_has_at_most_ten_targets() -> None:
