@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from voicefleet import errors
-from voicefleet.telemetry import reports as courier_module
 from voicefleet.telemetry.call_report import (
     LONGEST_HISTORY_CHARACTERS,
     MOST_TURNS,
@@ -21,6 +21,7 @@ from voicefleet.telemetry.call_report import (
     CallTotals,
     document,
 )
+from voicefleet.telemetry.delivery_queue import RefusedError
 from voicefleet.telemetry.logs import Hygiene
 from voicefleet.telemetry.messages import (
     Cause,
@@ -34,8 +35,15 @@ from voicefleet.telemetry.messages import (
     TurnTaken,
     Usage,
 )
-from voicefleet.telemetry.reports import Address, Courier, Directory, RefusedError, Report, Reports
-from voicefleet.telemetry.reports import require_directory as require
+from voicefleet.telemetry.reports import (
+    POLICY,
+    Address,
+    Directory,
+    Report,
+    Reports,
+    queue_to,
+    require_directory,
+)
 
 CALL = CallRecord(
     job_id="AJ_one",
@@ -50,10 +58,8 @@ CALL = CallRecord(
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier_module, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(courier_module, "LONGEST_PAUSE_SECONDS", 0.02)
+# As in a pod, with short pauses.
+QUICK = replace(POLICY, first_pause_seconds=0.01, longest_pause_seconds=0.02)
 
 
 def account_of(*facts: Any, keeps_history: bool = False) -> CallTotals:
@@ -158,13 +164,13 @@ def test_a_file_a_call_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
-    require(None)
-    require(tmp_path)
+    require_directory(None)
+    require_directory(tmp_path)
     with pytest.raises(errors.SettingsError, match=r"VOICEFLEET_REPORT_DIR.*No such file"):
-        require(tmp_path / "missing")
+        require_directory(tmp_path / "missing")
     (tmp_path / "file").touch()
     with pytest.raises(errors.SettingsError, match="cannot be written"):
-        require(tmp_path / "file")
+        require_directory(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -197,7 +203,7 @@ def receiving(*answers: int) -> Iterator[tuple[str, list[Any]]]:
 
 def lost(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [
-        (vars(record)["report"]["job_id"], vars(record)["why"])
+        (vars(record)["report"]["job_id"], vars(record)["reason"])
         for record in caplog.records
         if record.msg == "call report not delivered"
     ]
@@ -207,13 +213,11 @@ def test_a_receiver_that_is_ill_gets_every_report_when_it_is_well(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with receiving(503, 429, 500) as (url, taken):
-        courier = Courier(Address(url, "hunter2"))
+        queue = queue_to(Address(url, "hunter2"), QUICK)
         for number in range(3):
-            courier.add(report(f"AJ_{number}"))
-        deadline = time.monotonic() + 5
-        while len(taken) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        courier.close(deadline)
+            queue.add([report(f"AJ_{number}")])
+        assert queue.flush(5)
+        assert queue.close(5)
     assert taken == [("Bearer hunter2", report(f"AJ_{n}")) for n in range(3)]
     assert lost(caplog) == []
 
@@ -223,10 +227,10 @@ def test_a_report_that_is_refused_is_written_to_the_log_and_holds_up_no_other(
     code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiving(code) as (url, taken):
-        courier = Courier(Address(url))
-        courier.add(report("AJ_bad"))
-        courier.add(report("AJ_good"))
-        courier.close(time.monotonic() + 5)
+        queue = queue_to(Address(url))
+        queue.add([report("AJ_bad")])
+        queue.add([report("AJ_good")])
+        assert queue.close(5)
     assert taken == [(None, report("AJ_good"))]
     assert lost(caplog) == [("AJ_bad", f"HTTP {code}")]
 
@@ -236,14 +240,14 @@ def test_where_nobody_listens_nothing_waits_and_the_log_has_it_all(
 ) -> None:
     with receiving() as (url, _):
         pass
-    courier = Courier(Address(url), most=5)
+    queue = queue_to(Address(url), replace(QUICK, most_waiting=5))
     for number in range(8):
-        courier.add(report(f"AJ_{number}"))
+        queue.add([report(f"AJ_{number}")])
     began = time.monotonic()
-    courier.close(began + 2)
+    assert not queue.close(2)
     assert time.monotonic() - began < 1.0
     assert sorted(lost(caplog)) == [
-        (f"AJ_{n}", "too many wait" if n < 3 else "the pod leaves") for n in range(8)
+        (f"AJ_{n}", "the queue is full" if n < 3 else "the pod stops") for n in range(8)
     ]
 
 
@@ -269,7 +273,7 @@ def test_places_that_hang_delay_the_exit_by_two_seconds_in_all(
         assert time.monotonic() - began < 0.5
         reports.close()
     assert time.monotonic() - began < 3.0
-    assert lost(caplog) == [("AJ_one", "the pod leaves")] * 2
+    assert lost(caplog) == [("AJ_one", "the pod stops")] * 2
     assert [r.msg for r in caplog.records].count("call report") == 1
     for place in places:
         place.release.set()

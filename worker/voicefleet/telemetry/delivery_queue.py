@@ -1,158 +1,238 @@
-"""The pod's queue of spans on their way to the collector: bounded, and patient with a collector
-that is down or slow. One thread sends, and nobody waits for it.
+"""Items on their way to a receiver that may be down or slow: bounded, and nobody waits for it.
 
-The SDK's own batch processor drops a batch that it could not deliver within ten seconds, and its
-flush waits for as long as the collector likes.
+One daemon thread sends. Used for spans to the collector and for call reports to each of their
+places. The OpenTelemetry SDK's batch processor would not do for spans: it drops a batch that it
+could not deliver within ten seconds, and its flush waits for as long as the collector likes.
 """
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from voicefleet.backoff import Backoff
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# As the SDK does. A POST costs 3 ms of CPU whatever is in it: sent twice a second, as they come
-# from the calls, they cost a call more than all else of its telemetry.
-SEND_EVERY_SECONDS = 5.0
-LARGEST_BATCH = 512
-# After a failure; the exporter itself has tried for its own time-out before.
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 15.0
-# A batch that fails this often while others get through is one that the collector will never take.
-MOST_REFUSALS = 3
+
+class RefusedError(Exception):
+    """The receiver will never take these items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a queue delivers. A batch that is not full waits `send_every_seconds` for more items."""
+
+    most_waiting: int
+    largest_batch: int = 1
+    send_every_seconds: float = 0.0
+    # The pauses after failures in a row.
+    first_pause_seconds: float = 1.0
+    longest_pause_seconds: float = 60.0
+    # A batch that fails this often while others get through will never be taken.
+    most_refusals: int = 3
 
 
 @dataclass(slots=True)
-class Batch:
-    """`refusals` counts the failures that were its own: those between two successes of others."""
+class Batch(Generic[T]):
+    """`refusals` counts the failures that were the batch's own: the receiver had taken another
+    batch just before.
+    """
 
-    spans: list[ReadableSpan]
+    items: list[T]
     refusals: int = 0
 
 
-class Outbox:
-    """Takes spans from any thread; beyond `most` the oldest make room, and are counted."""
+class DeliveryQueue(Generic[T]):
+    """Takes items from any thread.
 
-    def __init__(self, exporter: SpanExporter, most: int) -> None:
-        self._exporter, self._most = exporter, most
-        self._new: deque[ReadableSpan] = deque()
-        self._kept: deque[Batch] = deque()
+    `deliver` runs on the queue's thread. If it raises `RefusedError` the batch is given up; if it
+    raises anything else the batch is tried again later. `on_given_up` gets every batch that is
+    given up and the reason; it is called without a lock, from any thread, and must not raise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        deliver: Callable[[list[T]], None],
+        policy: Policy,
+        on_given_up: Callable[[list[T], str], None] = lambda items, reason: None,
+    ) -> None:
+        self._name, self._deliver, self._policy = name, deliver, policy
+        self._on_given_up = on_given_up
+        self._backoff = Backoff(policy.first_pause_seconds, policy.longest_pause_seconds)
+        # Guards everything below, and is notified whenever any of it changes.
         self._changed = threading.Condition()
-        self._is_sending = self._is_closed = self._is_hurried = False
-        # Whether the collector took the last batch.
-        self._is_well = True
+        self._new: deque[T] = deque()
+        self._to_retry: deque[Batch[T]] = deque()
+        self._in_flight: Batch[T] | None = None
+        self._flushes = 0
+        self._is_closing = self._is_closed = False
+        # Whether the receiver answered to the last batch.
+        self._is_available = True
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="span outbox", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"deliver {name}", daemon=True)
         self._thread.start()
 
-    def add(self, spans: Iterable[ReadableSpan]) -> None:
+    def add(self, items: Iterable[T]) -> None:
+        """Without waiting. If too many items wait, the oldest are given up."""
         with self._changed:
-            self._new.extend(spans)
-            self._make_room()
-            if len(self._new) >= LARGEST_BATCH:
+            was_idle = not self._new
+            self._new.extend(items)
+            reason = "the queue is closed" if self._is_closed else "the queue is full"
+            given_up = self._take_all() if self._is_closed else self._take_surplus()
+            # Not for every item: the thread would wake only to find that the batch is not full.
+            if was_idle or self._is_due():
                 self._changed.notify_all()
+        self._give_up(given_up, reason)
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Send what there is, and wait for it so long at most; False if something is left."""
+        """Send what waits now, without waiting for full batches. False if something is left when
+        the time is over. The pauses after failures are kept.
+        """
         with self._changed:
-            self._is_hurried = True
+            self._flushes += 1
             self._changed.notify_all()
-            return self._changed.wait_for(self._is_empty, timeout_seconds)
+            try:
+                return self._changed.wait_for(self._is_empty, timeout_seconds)
+            finally:
+                self._flushes -= 1
+
+    def start_closing(self) -> None:
+        """Send what waits at once. The thread ends when all is sent, or when two attempts in a row
+        have failed.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
 
     def close(self, timeout_seconds: float) -> bool:
-        """As `flush`, and nothing is sent any more afterwards."""
-        is_sent = self.flush(timeout_seconds)
+        """Send what waits, for this long at most, and give up the rest. False if there was any."""
+        self.start_closing()
+        self._thread.join(timeout_seconds)
         with self._changed:
             self._is_closed = True
-            self._changed.notify_all()
-            if left := self._held():
-                logger.warning("spans not delivered", extra={"spans": left})
-        return is_sent
+            left = self._take_all()
+        if left:
+            extra = {"queue": self._name, "items": len(left)}
+            logger.warning("items not delivered before the exit", extra=extra)
+        self._give_up(left, "the pod stops")
+        return not left
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while not self._is_closed:
+        while (batch := self._next_batch()) is not None:
+            error = self._attempt(batch)
             with self._changed:
-                self._changed.wait_for(self._has_reason, SEND_EVERY_SECONDS)
-                batch = self._next()
-                self._is_sending = batch is not None
-            if batch is not None:
-                is_sent = self._sent(batch)
-                with self._changed:
-                    self._settle(batch, is_sent=is_sent)
-                # An ill collector is left alone for a while, even by a flush.
-                if not is_sent:
-                    time.sleep(pause)
-                pause = FIRST_PAUSE_SECONDS if is_sent else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            elif self._is_hurried:
-                with self._changed:
-                    self._is_hurried = False
-                    self._changed.notify_all()
-
-    def _has_reason(self) -> bool:
-        return self._is_closed or self._is_hurried or len(self._new) >= LARGEST_BATCH
-
-    def _next(self) -> Batch | None:
-        """A kept batch while the collector is well; else a new one tells whether it is again."""
-        if self._kept and (self._is_well or not self._new):
-            return self._kept.popleft()
-        if not self._new:
-            return None
-        count = min(len(self._new), LARGEST_BATCH)
-        return Batch([self._new.popleft() for _ in range(count)])
-
-    def _sent(self, batch: Batch) -> bool:
-        try:
-            return self._exporter.export(batch.spans) is SpanExportResult.SUCCESS
-        except Exception:
-            logger.warning("spans not sent", exc_info=True)
-            return False
-
-    def _settle(self, batch: Batch, *, is_sent: bool) -> None:
-        self._is_sending = False
-        if not is_sent:
-            batch.refusals += self._is_well
-            if batch.refusals < MOST_REFUSALS:
-                self._kept.append(batch)
-                self._make_room()
+                if self._is_closed:
+                    return
+                was_available = self._is_available
+                given_up, reason = self._settle(batch, error)
+                must_end = self._is_closing and not (was_available or self._is_available)
+            self._give_up(given_up, reason)
+            if self._is_available is not was_available:
+                self._log_change(error)
+            if must_end:
+                return
+            if self._is_available:
+                self._backoff.reset()
             else:
-                self.dropped += len(batch.spans)
-        if is_sent is not self._is_well:
-            _say(is_well=is_sent, held=self._held())
-        self._is_well = is_sent
-        self._changed.notify_all()
+                self._pause()
 
-    def _held(self) -> int:
-        return len(self._new) + sum(len(batch.spans) for batch in self._kept)
+    def _next_batch(self) -> Batch[T] | None:
+        """Wait for the next batch that is due; None if the queue is closing and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._new or self._to_retry or self._is_closing)
+            self._changed.wait_for(self._is_due, self._policy.send_every_seconds)
+            if self._is_closed:
+                return None
+            # While the receiver is away, a new batch tells whether it is back: a batch to retry
+            # may be one that it never takes.
+            if self._to_retry and (self._is_available or not self._new):
+                self._in_flight = self._to_retry.popleft()
+            elif self._new:
+                count = min(len(self._new), self._policy.largest_batch)
+                self._in_flight = Batch([self._new.popleft() for _ in range(count)])
+            return self._in_flight
+
+    def _is_due(self) -> bool:
+        is_full = len(self._new) >= self._policy.largest_batch
+        return is_full or bool(self._to_retry) or self._flushes > 0 or self._is_closing
+
+    def _attempt(self, batch: Batch[T]) -> Exception | None:
+        try:
+            self._deliver(batch.items)
+        except Exception as error:
+            return error
+        return None
+
+    def _settle(self, batch: Batch[T], error: Exception | None) -> tuple[list[T], str]:
+        """Record how the attempt went, and return what is given up because of it, and why."""
+        self._in_flight = None
+        is_refused = isinstance(error, RefusedError)
+        is_available = error is None or is_refused
+        if not is_available:
+            batch.refusals += self._is_available
+            is_refused = batch.refusals >= self._policy.most_refusals
+        self._is_available = is_available
+        self._changed.notify_all()
+        if is_refused:
+            self.dropped += len(batch.items)
+            return batch.items, str(error)
+        if not is_available:
+            self._to_retry.append(batch)
+            return self._take_surplus(), "the queue is full"
+        return [], ""
+
+    def _log_change(self, error: Exception | None) -> None:
+        """Once a change, not once an attempt."""
+        with self._changed:
+            extra = {"queue": self._name, "waiting": self._waiting(), "dropped": self.dropped}
+        if self._is_available:
+            logger.info("receiver available again", extra=extra)
+        else:
+            problem = f"{type(error).__name__}: {error}"
+            logger.warning("receiver not available", extra=extra | {"error": problem})
+
+    def _pause(self) -> None:
+        """Leave a receiver that is not available alone for a while, also in a flush."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing, self._backoff.next_seconds())
+
+    def _give_up(self, items: list[T], reason: str) -> None:
+        if items:
+            self._on_given_up(items, reason)
+
+    def _waiting(self) -> int:
+        return len(self._new) + sum(len(batch.items) for batch in self._to_retry)
 
     def _is_empty(self) -> bool:
-        return not (self._new or self._kept or self._is_sending)
+        return not (self._new or self._to_retry or self._in_flight)
 
-    def _make_room(self) -> None:
-        """The oldest are given up: those that wait for the collector to be well again."""
-        while (too_many := self._held() - self._most) > 0:
-            if self._kept:
-                oldest = self._kept[0].spans
-                dropped = min(too_many, len(oldest))
-                del oldest[:dropped]
+    def _take_surplus(self) -> list[T]:
+        """Take out the oldest items beyond the limit: first those that have failed before."""
+        taken: list[T] = []
+        while (surplus := self._waiting() - self._policy.most_waiting) > 0:
+            if self._to_retry:
+                oldest = self._to_retry[0].items
+                taken += oldest[:surplus]
+                del oldest[:surplus]
                 if not oldest:
-                    self._kept.popleft()
+                    self._to_retry.popleft()
             else:
-                dropped = too_many
-                for _ in range(dropped):
-                    self._new.popleft()
-            self.dropped += dropped
+                taken += [self._new.popleft() for _ in range(surplus)]
+        self.dropped += len(taken)
+        return taken
 
-
-def _say(*, is_well: bool, held: int) -> None:
-    """Once a change, and not once an attempt."""
-    if is_well:
-        logger.info("the collector takes traces again", extra={"held": held})
-    else:
-        logger.warning("the collector takes no traces", extra={"held": held})
+    def _take_all(self) -> list[T]:
+        """Take out everything, and what is on its way, whose fate nobody will know."""
+        batches = ([self._in_flight] if self._in_flight else []) + list(self._to_retry)
+        taken = [item for batch in batches for item in batch.items] + list(self._new)
+        self._in_flight = None
+        self._to_retry.clear()
+        self._new.clear()
+        self.dropped += len(taken)
+        return taken
