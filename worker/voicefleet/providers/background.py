@@ -12,7 +12,7 @@ from livekit.agents import (
     JobContext,
 )
 
-from voicefleet.providers import session
+from voicefleet.providers.prepared import settings_of
 
 # LiveKit's clips differ by 29 dB. Like this they are 26 to 36 dB below a voice: noticed, no more.
 AMBIENCES = {
@@ -26,7 +26,7 @@ TYPING = AudioConfig(BuiltinAudioClip.KEYBOARD_TYPING, volume=0.5)
 
 async def play(ctx: JobContext, call: AgentSession[Any]) -> None:
     """Play until the job ends. Call it once the room is connected."""
-    ambience = AMBIENCES.get(session.settings_of(ctx.proc).shipped.background_sound)
+    ambience = AMBIENCES.get(settings_of(ctx.proc).shipped.background_sound)
     if ambience is None or ctx.is_fake_job():
         return
     # It goes with the process and is not closed: LiveKit runs shutdown callbacks when it has left

@@ -1,12 +1,12 @@
 """A LiveKit session that only hears: the STT and the VAD of the settings, no LLM and no voice.
 
-Its agent file needs no other key: `listener.build(ctx.proc)`.
+An agent file calls `voicefleet.build_listening_session(ctx.proc)`, and needs no other key.
 """
 
 from livekit.agents import AgentSession, JobProcess
 
 from voicefleet.providers import stt
-from voicefleet.providers.session import settings_of, voice_activity_of
+from voicefleet.providers.prepared import settings_of, voice_activity_of
 
 # How long a recogniser has for what was said right before the end.
 LAST_WORDS_WITHIN_SECONDS = 4.0

@@ -1,10 +1,10 @@
-"""A LiveKit session on one model that hears, thinks and speaks: `realtime.build(ctx.proc)`.
+"""A LiveKit session on one model that hears, thinks and speaks.
 
-Of the settings only `VOICEFLEET_REALTIME` and the key of its provider count.
+An agent file calls `voicefleet.build_realtime_session(ctx.proc)`. Of the settings only
+`VOICEFLEET_REALTIME` and the key of its provider count.
 """
 
 from contextlib import suppress
-from datetime import tzinfo
 from typing import Any
 
 from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, llm
@@ -12,7 +12,8 @@ from livekit.plugins.openai import realtime as openai
 
 from voicefleet import errors
 from voicefleet.providers import keys, tts
-from voicefleet.providers.session import Userdata, settings_of
+from voicefleet.providers.prepared import settings_of
+from voicefleet.providers.session import Userdata
 from voicefleet.settings.providers import Model, Providers
 
 
@@ -29,11 +30,6 @@ def build(
     with suppress(errors.SettingsError):
         chosen["tts"] = tts.build(settings)
     return AgentSession(userdata=userdata, **(chosen | options))
-
-
-def zone_of(process: JobProcess) -> tzinfo:
-    """Whose clock the agent goes by."""
-    return settings_of(process).shipped.zone
 
 
 def build_model(settings: Providers) -> llm.RealtimeModel:

@@ -1,21 +1,19 @@
 """A LiveKit session whose STT, LLM, TTS, VAD and turn detection are chosen by settings.
 
-This is the one call an agent file makes to be independent of who provides what:
-`session.build(ctx.proc)`.
+`voicefleet.build_session(ctx.proc)` is the one call by which an agent file is independent of who
+provides what.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, vad
+from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr
 from livekit.agents import tts as agents_tts
 
 from voicefleet import errors
-from voicefleet import settings as settings_module
 from voicefleet.providers import llm, stt, tts, turns
-from voicefleet.providers.prepared import LLM, SETTINGS, VAD
-from voicefleet.settings import Settings
+from voicefleet.providers.prepared import LLM, SETTINGS, settings_of, voice_activity_of
 
 Userdata = TypeVar("Userdata")
 
@@ -58,16 +56,3 @@ def build(
         "turn_handling": turns.handling(settings),
     }
     return AgentSession(userdata=userdata, **(chosen | options))
-
-
-def settings_of(process: JobProcess) -> Settings:
-    """The settings of this process: those that voicefleet has left there, or read now.
-
-    :raises SettingsError: if one is wrong.
-    """
-    known: Settings = process.userdata.get(SETTINGS) or settings_module.load()
-    return known
-
-
-def voice_activity_of(process: JobProcess) -> vad.VAD:
-    return process.userdata.get(VAD) or turns.load_vad(settings_of(process).providers)

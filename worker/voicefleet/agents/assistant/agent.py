@@ -5,9 +5,9 @@ from pathlib import Path
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, function_tool
 
+from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
 from voicefleet.agents.assistant import library
-from voicefleet.providers import background, session
 
 GREETING = "Hello, this is the city library. How can I help you?"
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
@@ -46,10 +46,10 @@ class Assistant(Agent):
 @server.rtc_session(agent_name="assistant")
 async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
-    call: AgentSession[None] = session.build(ctx.proc)
+    call: AgentSession[None] = build_session(ctx.proc)
     closing.watch(call)
     silence.watch(call)
-    zone = session.settings_of(ctx.proc).shipped.zone
+    zone = settings_of(ctx.proc).shipped.zone
     await call.start(agent=Assistant(zone), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)

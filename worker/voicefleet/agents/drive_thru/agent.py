@@ -7,11 +7,11 @@ from typing import Any
 from livekit.agents import Agent, AgentServer, JobContext, RunContext, function_tool
 from livekit.agents.llm import ToolResult
 
+from voicefleet import build_session, play_background_sound
 from voicefleet.agents import closing, silence
 from voicefleet.agents.drive_thru import menu, order
 from voicefleet.agents.drive_thru.menu import ItemName, LeftOut, Size
 from voicefleet.agents.drive_thru.order import Order
-from voicefleet.providers import background, session
 
 GREETING = "Welcome to the burger house. What can I get you?"
 GOODBYE = "Please drive to the window."
@@ -118,9 +118,9 @@ def _enter(context: RunContext[Order], now: Order) -> str:
 @server.rtc_session(agent_name="drive_thru")
 async def serve(ctx: JobContext) -> None:
     """One order, from the greeting to the window."""
-    call = session.build(ctx.proc, userdata=Order(), user_away_timeout=SILENCE_BEFORE_NUDGE_SECONDS)
+    call = build_session(ctx.proc, userdata=Order(), user_away_timeout=SILENCE_BEFORE_NUDGE_SECONDS)
     closing.watch(call)
     silence.watch(call)
     await call.start(agent=OrderTaker(), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)

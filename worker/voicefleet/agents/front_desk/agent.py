@@ -11,12 +11,12 @@ from typing import TypeVar
 from livekit.agents import Agent, AgentServer, JobContext, RunContext, function_tool
 from livekit.agents.llm import ToolResult
 
+from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
 from voicefleet.agents.front_desk import calendar, opening
 from voicefleet.agents.front_desk.changes import Booking, Cancellation, Change, Move
 from voicefleet.agents.front_desk.notes import Notes, Proposal, digits, tidy_name
 from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
-from voicefleet.providers import background, session
 
 GREETING = "Hello, this is the dental practice. How can I help you?"
 ONE_MOMENT = "One moment, please."
@@ -187,14 +187,14 @@ def _caller_turns(context: RunContext[Notes]) -> int:
 @server.rtc_session(agent_name="front_desk")
 async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
-    shipped = session.settings_of(ctx.proc).shipped
+    shipped = settings_of(ctx.proc).shipped
     notes = Notes(
         SqliteCalendar(shipped.calendar),
         now=lambda: datetime.now(shipped.zone).replace(tzinfo=None),
     )
-    call = session.build(ctx.proc, userdata=notes)
+    call = build_session(ctx.proc, userdata=notes)
     closing.watch(call)
     silence.watch(call)
     await call.start(agent=FrontDesk(notes), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)

@@ -11,9 +11,9 @@ from livekit.agents import (
 )
 from livekit.agents.llm import ToolResult
 
+from voicefleet import build_session, play_background_sound
 from voicefleet.agents import closing, silence
 from voicefleet.agents.interview import scorecard
-from voicefleet.providers import background, session
 
 GREETING = "Hello, this is a practice job interview. I will ask you three questions. Are you ready?"
 NUDGE = "Take your time. I am still here."
@@ -85,11 +85,11 @@ def _next_step(card: scorecard.Scorecard) -> str:
 @server.rtc_session(agent_name="interview")
 async def interview(ctx: JobContext) -> None:
     """One call, from the greeting to the result."""
-    call = session.build(
+    call = build_session(
         ctx.proc, userdata=scorecard.Scorecard(), user_away_timeout=SILENCE_BEFORE_NUDGE_SECONDS
     )
     closing.watch(call)
     silence.watch(call, nudge=NUDGE, farewell=FAREWELL)
     await call.start(agent=Interviewer(), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)

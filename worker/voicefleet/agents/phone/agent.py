@@ -19,11 +19,11 @@ from livekit.agents import (
 from livekit.agents.llm import ToolResult
 from livekit.agents.voice.room_io import RoomOptions
 
+from voicefleet import build_session, settings_of
 from voicefleet.agents import closing, silence
 from voicefleet.agents.phone import dialling, repairs
 from voicefleet.agents.phone.dialling import CALLEE, NotAnsweredError, Order, WrongOrderError
 from voicefleet.agents.phone.telephone import Keypad, Line, Telephone, TransferError
-from voicefleet.providers import session
 from voicefleet.settings.agents import Phone
 
 logger = logging.getLogger(__name__)
@@ -121,14 +121,14 @@ def _about(line: Line, order: Order | None) -> str:
 @server.rtc_session(agent_name="phone")
 async def answer(ctx: JobContext) -> None:
     """One call, whoever has called whom."""
-    settings = session.settings_of(ctx.proc).phone
+    settings = settings_of(ctx.proc).phone
     try:
         order = dialling.order_of(ctx.job.metadata)
     except WrongOrderError as error:
         logger.error("nobody can be called", extra={"reason": str(error)})
         ctx.shutdown("wrong order")
         return
-    call: AgentSession[None] = session.build(ctx.proc)
+    call: AgentSession[None] = build_session(ctx.proc)
     closing.watch(call)
     await ctx.connect()
     if order is None:

@@ -16,10 +16,10 @@ from livekit.agents import (
     llm,
 )
 
+from voicefleet import build_realtime_session, settings_of
 from voicefleet.agents import closing
 from voicefleet.agents.assistant import library
 from voicefleet.agents.closing import FORGIVEN_FAILURES
-from voicefleet.providers import realtime
 
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
 # A model with a voice of its own is told what to say; nobody reads a text out.
@@ -93,7 +93,7 @@ class RealtimeAssistant(Agent):
 @server.rtc_session(agent_name="realtime")
 async def answer(ctx: JobContext) -> None:
     """One call, from the ring to the goodbye."""
-    call: AgentSession[None] = realtime.build(ctx.proc)
+    call: AgentSession[None] = build_realtime_session(ctx.proc)
     closing.watch(call)
-    await call.start(agent=RealtimeAssistant(realtime.zone_of(ctx.proc)), room=ctx.room)
+    await call.start(agent=RealtimeAssistant(settings_of(ctx.proc).shipped.zone), room=ctx.room)
     await ctx.connect()

@@ -7,10 +7,10 @@ from pathlib import Path
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext
 from livekit.agents.llm.mcp import MCPServer, MCPServerHTTP, MCPServerStdio
 
+from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
 from voicefleet.agents.tools import toolbox
 from voicefleet.agents.tools.toolbox import ANSWER_WITHIN_SECONDS, Toolbox
-from voicefleet.providers import background, session
 from voicefleet.settings.agents import Tools
 
 GREETING = "Hello, this is the parcel service. What can I do for you?"
@@ -69,10 +69,10 @@ def server_of(settings: Tools) -> MCPServer:
 @server.rtc_session(agent_name="tools")
 async def answer(ctx: JobContext) -> None:
     """One call, with a connection to the tools of its own."""
-    box = Toolbox(server_of(session.settings_of(ctx.proc).tools))
-    call: AgentSession[None] = session.build(ctx.proc)
+    box = Toolbox(server_of(settings_of(ctx.proc).tools))
+    call: AgentSession[None] = build_session(ctx.proc)
     closing.watch(call)
     silence.watch(call)
     await call.start(agent=ParcelAgent(box), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)

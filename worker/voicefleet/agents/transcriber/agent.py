@@ -9,8 +9,8 @@ from livekit.agents import AgentServer, AutoSubscribe, JobContext
 from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
+from voicefleet import build_listening_session
 from voicefleet.agents.transcriber.scribe import Scribe
-from voicefleet.providers import listener
 
 server = AgentServer()
 
@@ -37,7 +37,7 @@ async def write_down(ctx: JobContext, participant: rtc.RemoteParticipant) -> Non
     ctx.room.on("participant_disconnected", on_left)
     try:
         if _is_here(ctx.room, participant):
-            scribe = Scribe(ctx.room, participant, lambda: listener.build(ctx.proc))
+            scribe = Scribe(ctx.room, participant, lambda: build_listening_session(ctx.proc))
             await scribe.write_until(left)
     finally:
         ctx.room.off("participant_disconnected", on_left)

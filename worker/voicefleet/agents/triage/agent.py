@@ -8,10 +8,10 @@ from typing import Any, get_args
 from livekit.agents import Agent, AgentServer, JobContext, RunContext, function_tool
 from livekit.agents.llm import ChatContext
 
+from voicefleet import build_session, build_voice, play_background_sound
 from voicefleet.agents import closing, silence
 from voicefleet.agents.triage import records
 from voicefleet.agents.triage.case import Case, DeskName
-from voicefleet.providers import background, session
 
 GREETING = "Hello, this is the service line. What can I do for you?"
 
@@ -163,11 +163,11 @@ def _seat(desk: DeskName, case: Case, talk: ChatContext | None) -> dict[str, Any
 @server.rtc_session(agent_name="triage")
 async def answer(ctx: JobContext) -> None:
     """One call, whoever of the desks has it."""
-    voices = {desk: session.voice(ctx.proc, voices) for desk, voices in VOICES.items()}
+    voices = {desk: build_voice(ctx.proc, voices) for desk, voices in VOICES.items()}
     case = Case(voices)
-    call = session.build(ctx.proc, userdata=case)
+    call = build_session(ctx.proc, userdata=case)
     closing.watch(call)
     silence.watch(call)
     await call.start(agent=Reception(case), room=ctx.room)
     await ctx.connect()
-    await background.play(ctx, call)
+    await play_background_sound(ctx, call)
