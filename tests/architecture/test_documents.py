@@ -8,6 +8,7 @@ import pytest
 
 from voicefleet.cli import app, settings
 from voicefleet.errors import EXIT_CODE_MEANINGS
+from voicefleet.settings import declared
 from voicefleet.telemetry import names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,6 +82,17 @@ def test_every_make_target_and_every_verb_that_is_named_exists(path: Path) -> No
 def test_the_verbs_that_are_named_are_found() -> None:
     text = "voicefleet hosts; `voicefleet\n  start` serves, so does\n```sh\nvoicefleet dev\n```\n"
     assert commands(text) == "voicefleet dev\n\nvoicefleet start"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*DOCUMENTS, ROOT / "Dockerfile", ROOT / "Makefile", *sorted((ROOT / ".ci").iterdir())],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_a_variable_under_the_prefix_of_the_settings_is_a_setting(path: Path) -> None:
+    """Any other stops the start of whatever inherits it, as the variables of the tests did."""
+    named = set(re.findall(r"\b(VOICEFLEET_[A-Z0-9_]*[A-Z0-9])\b", path.read_text()))
+    assert sorted(named - set(declared())) == []
 
 
 @each_document

@@ -23,9 +23,9 @@ from voicefleet.lab import livekit_server, processes, stack
 from voicefleet.lab.livekit_server import LiveKitServer
 
 HERE = Path(__file__).parent
-IMAGE, _, TAG = os.environ.get("VOICEFLEET_IMAGE", "voicefleet:0.1.0").rpartition(":")
-NEXT_TAG = os.environ.get("VOICEFLEET_NEXT_TAG", f"{TAG}-next")
-ADDRESS = "VOICEFLEET_HOST_ADDRESS"
+IMAGE, _, TAG = os.environ.get("TESTED_IMAGE", "voicefleet:0.1.0").rpartition(":")
+NEXT_TAG = os.environ.get("TESTED_NEXT_TAG", f"{TAG}-next")
+ADDRESS = "CLUSTER_HOST_ADDRESS"
 FIGURES = pytest.StashKey[Figures]()
 MIB = 1024**2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.cluster.heard import Heard
 
 HEADINGS = ("case", "calls", "lost", "longest silence", "pods", "seen")
-FOLDER = "VOICEFLEET_MEASURED"
+FOLDER = "CLUSTER_MEASURED"
 """The environment's name of the folder that table and picture are written to, if any."""
 
 

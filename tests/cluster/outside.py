@@ -8,13 +8,13 @@ from typing import NoReturn
 
 import pytest
 
-METRICS = "VOICEFLEET_METRICS"
+METRICS = "CLUSTER_METRICS"
 """Runs prometheus-adapter for the Prometheus at $PROMETHEUS with its own configuration $RULES."""
-KILL_NODE = "VOICEFLEET_KILL_NODE"
+KILL_NODE = "CLUSTER_KILL_NODE"
 """Cuts the power of the node $NODE."""
-START_NODE = "VOICEFLEET_START_NODE"
+START_NODE = "CLUSTER_START_NODE"
 """Brings it back."""
-OTHER_ADDRESS = "VOICEFLEET_OTHER_ADDRESS"
+OTHER_ADDRESS = "CLUSTER_OTHER_ADDRESS"
 """Another address of this machine that pods reach."""
 
 

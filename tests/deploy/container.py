@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-IMAGE = os.environ.get("VOICEFLEET_IMAGE", "voicefleet:0.1.0")
+IMAGE = os.environ.get("TESTED_IMAGE", "voicefleet:0.1.0")
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp", "--user", "65532:65532", "--cap-drop", "ALL"),
     *("--security-opt", "no-new-privileges", "--network", "host"),

@@ -1,5 +1,5 @@
 """The built image, run as the chart's pod is: it takes a call, ends it in peace, and holds nothing
-that a worker does not need. Needs Docker and the image that VOICEFLEET_IMAGE names.
+that a worker does not need. Needs Docker and the image that TESTED_IMAGE names.
 """
 
 import asyncio
