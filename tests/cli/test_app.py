@@ -36,6 +36,31 @@ def test_help_shows_every_verb_and_every_exit_code(capsys: pytest.CaptureFixture
     assert all(f"{int(code)}  {text}" in shown for code, text in EXIT_CODE_MEANINGS.items())
 
 
+def test_without_a_verb_the_help_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was an error, with the whole help on its one line."""
+    assert app.run([]) == ExitCode.OK
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Usage: voicefleet [OPTIONS] COMMAND")
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_the_help_of_a_verb_calls_the_command_by_its_name(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run([verb, "--help"]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: voicefleet {verb} ")
+    assert "python -m" not in shown
+    assert "..." not in shown
+
+
+def test_no_line_of_the_list_of_verbs_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    app.run(["--help"])
+    shown = capsys.readouterr().out
+    assert all(purpose in shown for purpose in app.VERBS.values())
+
+
 def test_every_exit_code_has_its_meaning() -> None:
     assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
 

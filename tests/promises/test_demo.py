@@ -41,8 +41,8 @@ def test_a_kept_stack_can_be_called_again_and_is_gone_when_stopped(
         assert all(processes.is_alive(part) for part in up.parts)
         again = demo(tmp_path, livekit_server_binary)
         assert again.returncode == ExitCode.USAGE
-        assert "make stop" in again.stderr
-        assert re.search(r"-m worker call assistant --conversation assistant", kept.stdout)
+        assert "demo --stop" in again.stderr
+        assert re.search(r"voicefleet call assistant --conversation assistant", kept.stdout)
     finally:
         stopped = demo(tmp_path, livekit_server_binary, "--stop")
     assert stopped.returncode == ExitCode.OK

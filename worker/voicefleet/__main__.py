@@ -1,18 +1,15 @@
-"""The command `voicefleet`, which `python -m voicefleet` is too."""
+"""The command `voicefleet`; `python -m voicefleet` runs it too."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run one verb, with the current folder on the path, as `python -m` has it.
-
-    A SIGTERM is answered from here on: process 1 of a container does not even hear one for which it
-    has no handler, and LiveKit's framework takes seconds to import.
-    """
+    """Run one verb, with the current folder on the path, whichever way it was started."""
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     if "start" in sys.argv:
+        # Before LiveKit's framework is imported, which takes seconds.
         from voicefleet.cli import signals
 
         signals.leave_when_told()

@@ -1,93 +1,42 @@
-"""The verbs of `voicefleet`, and the one place where an error becomes words and a code."""
+"""The verbs of `voicefleet`, and the one place where an error becomes words and an exit code."""
 
 import logging
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+import voicefleet
 from voicefleet import errors
 from voicefleet.errors import EXIT_CODE_MEANINGS, ExitCode
 
+HELP = "Host LiveKit voice agents so that no call is lost."
 
-def require_lab() -> None:
-    """:raises ToolError: if voicefleet was installed without its voice and ears."""
-    missing = [name for name in ("pocketsphinx", "espeakng_loader") if find_spec(name) is None]
-    if missing:
-        raise errors.ToolError(
-            f"the lab is not installed here: no {' and no '.join(missing)}",
-            fix="pip install 'voicefleet[lab]'",
-        )
-
-
-HELP = "Host a LiveKit voice agent so that no call is lost."
-
-
-def exit_code_table() -> str:
-    rows = "\n\n".join(f"{int(code):>4}  {text}" for code, text in EXIT_CODE_MEANINGS.items())
-    return f"Exit codes:\n\n{rows}"
-
-
-# Verb → what it is for. Its function has the verb's name, in the module of that name; a module is
-# imported only for its own verb, because LiveKit's framework takes seconds to import.
+# Verb → what it does, for the list of all. Its function has the verb's name, in the module of that
+# name; the docstring is the verb's own help. A module is imported only for its own verb, because
+# LiveKit's framework takes seconds to import.
 VERBS = {
     "start": "Serve calls until told to stop, then let every call end.",
-    "dev": "Serve calls while you write the agent; restarts at a change.",
-    "console": "Talk with an agent in this terminal, by text; without keys.",
-    "demo": "A real call on this machine, without keys.",
-    "call": "Call an agent, as a caller would, and say how it went.",
-    "status": "The fleet: pods, calls, slots, and how far drains are.",
-    "check": "The preflight: everything a start needs, with fixes.",
+    "dev": "Serve calls while you write the agent, with restarts.",
+    "console": "Talk with an agent in this terminal, without keys.",
+    "demo": "Place a real call on this machine, without keys.",
+    "call": "Call an agent as a caller would, and say how it went.",
+    "status": "Show the fleet: pods, calls, slots, drains.",
+    "check": "Check everything that a start needs, with fixes.",
     "models": "Fetch the model files that an image must contain.",
-    "settings": "Every setting with its effective value; secrets hidden.",
-    "bench": "Ten calls one after the other, and where the time goes.",
-    "compare": "The same drills against LiveKit's own worker and ours.",
+    "settings": "Show every setting with its effective value.",
+    "bench": "Place ten calls and show where the time goes.",
+    "compare": "Run the same drills against LiveKit's own worker and ours.",
 }
 
-# These talk and listen, for which an installation without the lab has neither voice nor ears.
+# These talk and listen, which takes the voice and the ears of the lab.
 LAB_VERBS = {"console", "demo", "call", "bench", "compare"}
-
-
-def build(verb: str | None) -> typer.Typer:
-    """The command line, with the one verb that will run; the others are there for the help."""
-    app = typer.Typer(
-        name="voicefleet",
-        help=HELP,
-        epilog=exit_code_table(),
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_options)
-    for name, purpose in VERBS.items():
-        function = _function(name) if name == verb else _unused
-        app.command(name, help=purpose)(function)
-    return app
-
-
-def _function(verb: str) -> Callable[..., int | None]:
-    if verb in LAB_VERBS:
-        require_lab()
-    function: Callable[..., int | None] = getattr(import_module(f"voicefleet.cli.{verb}"), verb)
-    return function
-
-
-def _unused() -> None:
-    """Stands for a verb that does not run."""
-
-
-def _options(
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")
-    ] = False,
-) -> None:
-    """What goes before the verb; `run` looks at it itself, so that it holds for every error."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,12 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one verb.
 
-    Never raises: what no one foresaw is an error with a code too.
+    Never raises: an error that nobody foresaw has a code too.
     """
     verbose = bool({"-v", "--verbose"} & set(arguments[:1]))
     verb = next((word for word in arguments if word in VERBS), None)
     try:
-        result = build(verb)(args=arguments, standalone_mode=False)
+        app = build(verb)
+        result = app(args=arguments or ["--help"], prog_name="voicefleet", standalone_mode=False)
         return result if isinstance(result, int) else ExitCode.OK
     except TyperException as error:
         return _say(error.format_message(), "see --help", ExitCode.USAGE)
@@ -125,6 +75,73 @@ def run(arguments: list[str]) -> int:
             ExitCode.UNEXPECTED,
         )
         return _traced(verbose, ExitCode.UNEXPECTED)
+
+
+def build(verb: str | None) -> typer.Typer:
+    """The command line with the one verb that will run; the others are listed for the help."""
+    app = typer.Typer(
+        name="voicefleet",
+        help=HELP,
+        epilog=exit_code_table(),
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, purpose in VERBS.items():
+        function = _function(name) if name == verb else _unused
+        app.command(name, short_help=purpose)(function)
+    return app
+
+
+def exit_code_table() -> str:
+    rows = "\n\n".join(f"{int(code):>4}  {text}" for code, text in EXIT_CODE_MEANINGS.items())
+    return f"Exit codes:\n\n{rows}"
+
+
+def _function(verb: str) -> Callable[..., int | None]:
+    if verb in LAB_VERBS:
+        _require_lab()
+    function: Callable[..., int | None] = getattr(import_module(f"voicefleet.cli.{verb}"), verb)
+    return function
+
+
+def _require_lab() -> None:
+    """:raises ToolError: if voicefleet was installed without the lab."""
+    missing = [name for name in ("pocketsphinx", "espeakng_loader") if find_spec(name) is None]
+    if missing:
+        raise errors.ToolError(
+            f"the lab is not installed: {' and '.join(missing)} cannot be imported",
+            fix="pip install 'voicefleet[lab]'",
+        )
+
+
+def _unused() -> None:
+    """Stands for a verb that does not run."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        # The packages' metadata have it; LiveKit's framework takes seconds to import.
+        print(f"voicefleet {voicefleet.__version__} (livekit-agents {version('livekit-agents')})")
+        raise typer.Exit
+
+
+def _options(
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the versions of voicefleet and LiveKit.",
+        ),
+    ] = False,
+) -> None:
+    """What goes before the verb; `run` reads `verbose` itself, so that it holds for every error."""
 
 
 def _say(problem: str, fix: str, code: ExitCode) -> ExitCode:

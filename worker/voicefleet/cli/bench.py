@@ -1,10 +1,9 @@
-"""`bench --telemetry`: what it costs a call to be seen, against a worker that shows nothing."""
+"""`bench`: calls on this machine, and where their time goes; or what telemetry costs them."""
 
 import asyncio
 import shutil
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,29 +30,31 @@ from voicefleet.lab.cost import Round
 from voicefleet.lab.stack import Plan, Stack
 from voicefleet.lab.timeline import Timeline
 
+NO_TELEMETRY = (("OTEL_SDK_DISABLED", "true"),)
+
 
 def bench(
     calls: Annotated[int, typer.Option(min=1, help="How many, one after the other.")] = 10,
-    agent: Annotated[str, typer.Option(help="An agent that ships.")] = "assistant",
+    agent: Annotated[str, typer.Option(help="An agent that ships with voicefleet.")] = "assistant",
     telemetry: Annotated[
         bool,
-        typer.Option("--telemetry", help="Instead: the CPU of as many calls, seen and unseen."),
+        typer.Option("--telemetry", help="Measure the CPU of calls with and without telemetry."),
     ] = False,
 ) -> int:
-    """Place the calls and print each leg as min, median and max, with the stand-ins' share.
+    """Place calls and print each leg as min, median and max, with the stand-ins' share of it.
 
-    A benchmark, not a test: the figures are this machine's, now.
+    This is a benchmark, not a test: the figures are of this machine and this moment.
     """
     binary = settings_module.load().lab.livekit_server_bin
     if telemetry:
-        return signals.run(measure(agent, calls, binary))
-    return signals.run(_bench(agent, calls, binary))
+        return signals.run(_measure_telemetry(agent, calls, binary))
+    return signals.run(_measure_legs(agent, calls, binary))
 
 
-async def _bench(agent: str, calls: int, binary: Path | None) -> int:
+async def _measure_legs(agent: str, calls: int, binary: Path | None) -> int:
     server = await livekit_server.obtain(binary=binary, progress=print)
     folder = stack.new_folder()
-    plan = stack.Plan(conversation.load(agent).agent, agent, folder, server)
+    plan = Plan(conversation.load(agent).agent, agent, folder, server)
     async with stack.run(plan, lambda *_: None) as up:
         timelines = []
         for number in range(1, calls + 1):
@@ -62,23 +63,14 @@ async def _bench(agent: str, calls: int, binary: Path | None) -> int:
             gaps = [g for turn in done.turns if (g := turn.gap_seconds) is not None]
             joined = f"joined after {done.agent_joined_seconds:.2f} s"
             print(f"call {number:>2}: {joined}; gaps {report.spread(gaps)}", flush=True)
-        requests = await _requests(up)
+        requests = await _provider_requests(up)
     shutil.rmtree(folder)
     print(f"\n{breakdown.table(breakdown.legs(timelines, requests))}")
     return ExitCode.OK
 
 
-async def _call(up: Stack, agent: str) -> Timeline:
-    script = conversation.load(agent)
-    done = await caller.place_call(
-        CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
-    )
-    if (problem := timeline.verdict(done)) is not None:
-        raise problem
-    return done
-
-
-async def _requests(up: Stack) -> list[Request]:
+async def _provider_requests(up: Stack) -> list[Request]:
+    """What the stand-ins were asked, and when they answered."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{up.providers_url}/lab/requests") as response,
@@ -90,28 +82,25 @@ async def _requests(up: Stack) -> list[Request]:
     ]
 
 
-NOTHING = (("OTEL_SDK_DISABLED", "true"),)
-
-
-async def measure(agent: str, rounds: int, binary: Path | None) -> int:
-    """Three stacks, one of them with telemetry, and a call on each in turn; who is first changes
-    from round to round.
-    """
+async def _measure_telemetry(agent: str, rounds: int, binary: Path | None) -> int:
+    """Run three stacks, one of them with telemetry, and place a call on each in every round."""
     server = await livekit_server.obtain(binary=binary, progress=print)
     folders = [stack.new_folder() for _ in range(3)]
     async with AsyncExitStack() as running:
         collector = await running.enter_async_context(otlp_receiver.listening())
-        everything = (("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url),)
-        seen, *unseen = [
+        with_telemetry = (("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url),)
+        stacks = [
             await running.enter_async_context(
                 stack.run(Plan(agent, agent, folder, server, (), extra), lambda *_: None)
             )
-            for folder, extra in zip(folders, (everything, NOTHING, NOTHING), strict=True)
+            for folder, extra in zip(
+                folders, (with_telemetry, NO_TELEMETRY, NO_TELEMETRY), strict=True
+            )
         ]
         done: list[Round] = []
         for number in range(rounds):
             try:
-                done.append(await _round(seen, unseen, agent, first=number))
+                done.append(await _round(stacks, agent, first=number))
             except CallError as error:
                 # A machine too busy for a call says nothing of what a call costs.
                 print(f"round {number + 1} is left out: {error.problem}", flush=True)
@@ -123,32 +112,40 @@ async def measure(agent: str, rounds: int, binary: Path | None) -> int:
     return ExitCode.OK
 
 
-async def _round(seen: Stack, unseen: Sequence[Stack], agent: str, *, first: int) -> Round:
-    calls = [partial(_seen, seen), *(partial(_unseen, up) for up in unseen)]
-    cpu_seconds = [0.0] * len(calls)
-    for number in range(len(calls)):
-        whose = (first + number) % len(calls)
-        cpu_seconds[whose] = await calls[whose](agent)
+async def _round(stacks: Sequence[Stack], agent: str, *, first: int) -> Round:
+    """A call on each stack, of which the first has telemetry. Another one begins in each round."""
+    cpu_seconds = [0.0] * len(stacks)
+    for number in range(len(stacks)):
+        index = (first + number) % len(stacks)
+        measure = _cpu_seconds_of_a_call if index else _cpu_seconds_of_a_scraped_call
+        cpu_seconds[index] = await measure(stacks[index], agent)
     return Round(*cpu_seconds)
 
 
-async def _seen(up: Stack, agent: str) -> float:
-    """A call with everything: its spans to a collector, and the pod scraped while it is on."""
-    watching = asyncio.create_task(cost.scraping(endpoints_url(up)), name="scrape the pod")
+async def _cpu_seconds_of_a_scraped_call(up: Stack, agent: str) -> float:
+    """With the pod's metrics scraped meanwhile, as Prometheus does."""
+    scraping = asyncio.create_task(cost.scraping(endpoints_url(up)), name="scrape the pod")
     try:
-        return await _unseen(up, agent)
+        return await _cpu_seconds_of_a_call(up, agent)
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        scraping.cancel()
+        await asyncio.gather(scraping, return_exceptions=True)
 
 
-async def _unseen(up: Stack, agent: str) -> float:
+async def _cpu_seconds_of_a_call(up: Stack, agent: str) -> float:
     worker = next(part for part in up.parts if part.name == "worker")
-    script = conversation.load(agent)
-    plan = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
 
     async def call() -> None:
-        if (problem := timeline.verdict(await caller.place_call(plan))) is not None:
-            raise problem
+        await _call(up, agent)
 
     return await cost.of_call(worker.pid, call)
+
+
+async def _call(up: Stack, agent: str) -> Timeline:
+    """:raises CallError: if caller and agent did not understand each other."""
+    script = conversation.load(agent)
+    plan = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
+    done = await caller.place_call(plan)
+    if (problem := timeline.verdict(done)) is not None:
+        raise problem
+    return done

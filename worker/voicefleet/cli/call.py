@@ -1,4 +1,4 @@
-"""`call`: place a real call, as a caller would; the probe of a fleet in production too."""
+"""`call`: place a real call, as a caller would; also the probe of a fleet in production."""
 
 import json
 from typing import Annotated
@@ -29,12 +29,12 @@ def call(
 ) -> int:
     """Call an agent at LIVEKIT_URL, talk with it, and say how it went.
 
-    Ends with 80 where no agent came, and with 81 where one side did not understand the other.
+    Ends with 80 if no agent came, and with 81 if one side did not understand the other.
     """
     settings = settings_module.load().require(*LIVEKIT_ACCESS)
     if bool(conversation) == bool(say):
         raise errors.UsageError(
-            "nothing to say, or two scripts at once", fix="give --conversation or --say, not both"
+            "a call needs one script", fix="give --conversation or --say, not both"
         )
     script = (
         conversations.load(conversation)
@@ -51,7 +51,7 @@ def call(
 
 
 def credentials(livekit: LiveKit) -> tuple[str, str, str]:
-    """URL, key and secret of settings that were checked to have them."""
+    """URL, key and secret, of settings that have all three."""
     return livekit.url or "", livekit.api_key or "", livekit.secret or ""
 
 

@@ -1,4 +1,4 @@
-"""`check`: the preflight. Everything a start needs, a line each, with the fix where one fails."""
+"""`check`: the preflight. It tries everything that a start needs."""
 
 import asyncio
 import socket
@@ -27,8 +27,9 @@ Check = tuple[str, Callable[[], str | None]]
 
 
 def check() -> int:
-    """Check settings, agent file, port, models, LiveKit and every provider; a line each, with its
-    fix where it fails. Ends with the code of the first failure.
+    """Check settings, agent file, port, models, LiveKit and every provider.
+
+    Prints a line for each, with a fix if it fails. Ends with the code of the first failure.
     """
     settings = settings_module.load()
     typer.echo("ok    settings")
@@ -36,7 +37,8 @@ def check() -> int:
     failures = [code for code in codes if code is not ExitCode.OK]
     if failures:
         typer.echo(
-            f"error: {len(failures)} of {len(codes)} checks failed\nfix: see each above", err=True
+            f"error: {len(failures)} of {len(codes)} checks failed\nfix: see the lines above",
+            err=True,
         )
         return failures[0]
     typer.echo("all is well: `voicefleet start` will serve")
@@ -54,7 +56,7 @@ def steps(settings: Settings) -> Iterator[Check]:
     yield "LiveKit", partial(_livekit, settings)
     parts = _parts(settings)
     if not parts:
-        yield "providers", lambda: "not asked, the agent file brings its own"
+        yield "providers", lambda: "not asked, because the agent file brings its own"
         return
     for name, probe in provider_reach.chosen(settings.providers, parts).items():
         yield name, partial(_provider, name, probe, settings)
@@ -74,15 +76,13 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
 def _agent_file(settings: Settings) -> str:
     hosted = agent_file.load(settings.agent.file)
     name = settings.agent.name or hosted.agent_name
-    return (
-        f"{settings.agent.file}, dispatched as {name!r}"
-        if name
-        else (f"{settings.agent.file}, without a name: LiveKit gives it every new room")
-    )
+    if not name:
+        return f"{settings.agent.file}, without a name: LiveKit gives it every new room"
+    return f"{settings.agent.file}, dispatched as {name!r}"
 
 
 def _parts(settings: Settings) -> frozenset[Part]:
-    """What the agent file wants of our providers; of one that does not load, what most want."""
+    """What the agent file wants of our providers. If it does not load: what most files want."""
     try:
         return agent_file.load(settings.agent.file).parts
     except VoicefleetError:
@@ -96,7 +96,7 @@ def _port(settings: Settings) -> str:
         try:
             probe.bind((host, port))
         except OSError as error:
-            # In a running pod it is the pod's own.
+            # Inside a running pod, the pod itself has the port.
             phase = _phase_of_the_pod(host, port)
             if phase is None:
                 raise port_taken(settings, error) from error
@@ -105,7 +105,7 @@ def _port(settings: Settings) -> str:
 
 
 def _phase_of_the_pod(host: str, port: int) -> str | None:
-    """The phase of the pod that has the port; None if whoever has it is none."""
+    """The phase of the pod that has the port; None if another program has it."""
     reached_at = "127.0.0.1" if host == ANY_HOST else host
     (pod,) = asyncio.run(endpoints.ask([f"{reached_at}:{port}"]))
     return pod.phase

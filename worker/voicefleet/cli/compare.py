@@ -1,4 +1,4 @@
-"""`compare`: the same drills against LiveKit's own worker and ours, as one table."""
+"""`compare`: run the same drills against LiveKit's own worker and ours, and print one table."""
 
 import logging
 from collections.abc import Sequence
@@ -25,33 +25,33 @@ POD_MEMORY_BYTES = 2 * 1024**3
 
 def compare(
     only: Annotated[
-        list[str] | None, typer.Option(help="A drill of the table by its name; repeatable.")
+        list[str] | None, typer.Option(help="A drill by its name; repeatable. Default: all.")
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(help="Also put the table between a document's markers.")
+        Path | None, typer.Option(help="A document; its table, between markers, is replaced.")
     ] = None,
 ) -> int:
-    """Hold every drill with a stock worker and with ours on this machine, and print what was seen.
+    """Run every drill with a stock worker and with ours on this machine, and print the results.
 
-    A comparison, not a test: the figures are this machine's, now.
+    This is a comparison, not a test: the figures are of this machine and this moment.
     """
-    held = drills.chosen(only or [])
+    chosen = drills.chosen(only or [])
     if write is not None:
         if only:
-            raise errors.UsageError("a part of the table is not written", fix="leave out --only")
-        # A document without a place for the table is said now, not after a quarter of an hour.
+            raise errors.UsageError("--write needs the whole table", fix="leave out --only")
+        # Fails now if the document has no place for the table, not after a quarter of an hour.
         table.filled(table.read(write), "", str(write))
     binary = settings_module.load().lab.livekit_server_bin
-    return signals.run(_compare(held, binary, write))
+    return signals.run(_compare(chosen, binary, write))
 
 
-async def _compare(held: tuple[Drill, ...], binary: Path | None, write: Path | None) -> int:
-    # The native client's own account of connections that the drills cut.
+async def _compare(chosen: tuple[Drill, ...], binary: Path | None, write: Path | None) -> int:
+    # The native client logs every connection that the drills cut.
     logging.getLogger("livekit").setLevel(logging.CRITICAL)
     server = await livekit_server.obtain(binary=binary, progress=_say)
     async with stage.world(server, call_memory_limit_bytes()) as world:
-        results = await drills.run(world, held, _say)
-    text = f"{table.markdown(held, results)}\n\n{conditions(world.busy_ratios)}"
+        results = await drills.run(world, chosen, _say)
+    text = f"{table.markdown(chosen, results)}\n\n{conditions(world.busy_ratios)}"
     _say(f"\n{text}")
     if write is not None:
         table.write(write, text)
@@ -59,9 +59,9 @@ async def _compare(held: tuple[Drill, ...], binary: Path | None, write: Path | N
 
 
 def call_memory_limit_bytes() -> int:
-    """What our worker would derive by itself in a pod of this size.
+    """The limit that our worker derives by itself in a pod of this size.
 
-    :raises ToolError: if it would derive none.
+    :raises ToolError: if it derives none.
     """
     limit = slots.call_memory_limit_bytes(POD_MEMORY_BYTES, stage.SLOTS)
     if limit is None:
@@ -73,7 +73,7 @@ def call_memory_limit_bytes() -> int:
 
 
 def conditions(busy_ratios: Sequence[float]) -> str:
-    """What the table was measured on, and with which settings."""
+    """The sentences below the table: versions, machine and settings."""
     limit = _limit_in_words()
     busy = max(busy_ratios, default=0.0)
     return (

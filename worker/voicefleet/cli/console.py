@@ -1,4 +1,4 @@
-"""`console`: talk with an agent in this terminal, by typing; or aloud, by LiveKit's own console."""
+"""`console`: talk with an agent in this terminal, by typing or, with LiveKit's console, aloud."""
 
 import asyncio
 import shutil
@@ -24,32 +24,33 @@ from voicefleet.lab import conversation, processes, stack, typed_line
 from voicefleet.lab.conversation import Conversation
 from voicefleet.lab.processes import Running
 from voicefleet.lab.typed_line import Door, TypedLine
-from voicefleet.pod import wiring
+from voicefleet.pod import pod
 from voicefleet.providers import keys as provider_keys
 from voicefleet.settings import Settings
 
 CONNECTED_WITHIN_SECONDS = 60.0
-# A line that the agent speaks, or a note about it, begins here.
+# The column in which the words of a line begin.
 MARGIN = 9
 
 
 def console(
     agent: Annotated[
-        str | None, typer.Option(help="One that ships, a module or a path; else VOICEFLEET_AGENT.")
+        str | None, typer.Option(help="As VOICEFLEET_AGENT. Default: what that says.")
     ] = None,
     script: Annotated[
-        str | None, typer.Option("--conversation", help="What the stand-in model can talk about.")
+        str | None,
+        typer.Option("--conversation", help="Which conversation the stand-in model knows."),
     ] = None,
     keys: Annotated[
-        bool, typer.Option("--keys", help="Your providers, by their keys, not the stand-ins.")
+        bool, typer.Option("--keys", help="Use your providers and their keys, not the stand-ins.")
     ] = False,
     voice: Annotated[
-        bool, typer.Option("--voice", help="Aloud, with your keys and LiveKit's console.")
+        bool, typer.Option("--voice", help="Talk aloud, with your keys and LiveKit's console.")
     ] = False,
 ) -> int:
-    """Talk with an agent in this terminal. It needs no LiveKit, and no key but with --keys.
+    """Talk with an agent in this terminal. This needs no LiveKit, and without --keys no key.
 
-    The stand-in model knows the lines of one conversation and nothing else; they are shown.
+    The stand-in model knows the lines of one conversation, which are shown, and nothing else.
     """
     settings = settings_module.load()
     hosted = agent_file.load(agent or settings.agent.file)
@@ -63,7 +64,10 @@ def console(
 
 
 async def _typed(hosted: AgentFile, script: str | None) -> int:
-    """Until the agent or the input ends; without a script by the providers of this environment."""
+    """Talk until the agent or the input ends.
+
+    Stand-ins answer by the script; without one, the providers of this environment answer.
+    """
     if script is not None:
         _show_lines(conversation.load(script))
     folder = stack.new_folder()
@@ -86,7 +90,7 @@ async def _typed(hosted: AgentFile, script: str | None) -> int:
         line = await _answered(door, process)
         stack_of_parts.push_async_callback(line.aclose)
         await _talk(line)
-    # After an error its logs are still to be read.
+    # Only after success: an error names the logs.
     shutil.rmtree(folder)
     return ExitCode.OK
 
@@ -106,7 +110,10 @@ async def _stand_ins(folder: Path, script: str) -> AsyncIterator[str]:
 
 
 async def _answered(door: Door, process: Running) -> TypedLine:
-    """:raises ToolError: if the agent does not answer, with the last lines of its process's log."""
+    """The agent's line, once it has answered.
+
+    :raises ToolError: if it does not answer, with the last lines of its process's log.
+    """
     answering = asyncio.ensure_future(door.answered(_tell))
     try:
         async with asyncio.timeout(CONNECTED_WITHIN_SECONDS):
@@ -124,7 +131,7 @@ async def _answered(door: Door, process: Running) -> TypedLine:
 
 
 async def _talk(line: TypedLine) -> None:
-    """Each line that is typed is said; the end of the input, or of the call, ends it."""
+    """Say each line that is typed, until the input or the call ends."""
     typed = _typed_lines()
     cut = asyncio.ensure_future(line.cut.wait())
     try:
@@ -143,7 +150,7 @@ async def _talk(line: TypedLine) -> None:
 
 
 def _typed_lines() -> "asyncio.Queue[str | None]":
-    """The lines of this process's input as they come, then None."""
+    """The lines of this process's input as they come; None after the last."""
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -152,7 +159,7 @@ def _typed_lines() -> "asyncio.Queue[str | None]":
             loop.call_soon_threadsafe(lines.put_nowait, text)
         loop.call_soon_threadsafe(lines.put_nowait, None)
 
-    # A daemon: nothing ends a read from a terminal but the process.
+    # A daemon, because only the end of the process ends a read from a terminal.
     threading.Thread(target=read, name="typed lines", daemon=True).start()
     return lines
 
@@ -163,7 +170,7 @@ def _tell(what: str, words: str) -> None:
 
 def _aloud(settings: Settings, hosted: AgentFile) -> int:
     _require_a_sound_card()
-    server = wiring.build(settings_module.for_development(settings), hosted).server
+    server = pod.build(settings_module.for_development(settings), hosted).server
     sys.argv = ["voicefleet", "console"]
     # LiveKit announces that its Python console will move to another program.
     with warnings.catch_warnings():
@@ -173,7 +180,10 @@ def _aloud(settings: Settings, hosted: AgentFile) -> int:
 
 
 def _require_a_sound_card() -> None:
-    """:raises ToolError: where LiveKit's console would start, and end without a word."""
+    """LiveKit's console would end without a message.
+
+    :raises ToolError: if there is no sound card.
+    """
     try:
         sound = import_module("sounddevice")
     except OSError as error:
@@ -187,5 +197,5 @@ def _require_a_sound_card() -> None:
         except sound.PortAudioError as error:
             raise errors.ToolError(
                 f"there is no {name} on this machine: {error}",
-                fix="plug one in, or type: leave out --voice and give --keys",
+                fix="connect one, or type: give --keys instead of --voice",
             ) from error

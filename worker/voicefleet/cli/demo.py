@@ -1,4 +1,4 @@
-"""`demo`: a real call on this machine, from nothing to the goodbye, without keys."""
+"""`demo`: a real call on this machine, without keys."""
 
 import json
 import shutil
@@ -18,12 +18,15 @@ from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.otlp_receiver import OtlpReceiver
 from voicefleet.lab.stack import Stack
 
+# The pod ends its own span when the call's process has ended, and sends every few seconds.
+TRACE_WITHIN_SECONDS = 20.0
+
 HOW_TO_GO_ON = """
-The stack stays up; its logs are in {folder}. To call it again:
+The stack is still up, with its logs in {folder}. To call it again:
   LIVEKIT_URL={url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret} \\
-    {python} -m worker call {agent} --conversation {conversation}
+    {command} call {agent} --conversation {conversation}
 To stop it:
-  make stop"""
+  {command} demo --stop"""
 
 
 def demo(
@@ -31,41 +34,43 @@ def demo(
         str, typer.Option(help=f"One of {', '.join(conversation.shipped_names())}.")
     ] = "assistant",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="End what --keep left up.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the stack that --keep left.")] = False,
     trace: Annotated[
         bool, typer.Option("--trace", help="Show the call's trace and metrics at the end.")
     ] = False,
     behaviour: Annotated[
         list[str] | None,
-        typer.Option(help="A stand-in's manners, as deepgram:latency_seconds=0.3; repeatable."),
+        typer.Option(help="Of a stand-in, as deepgram:latency_seconds=0.3; repeatable."),
     ] = None,
 ) -> int:
-    """A real livekit-server, stand-ins for the providers, a worker, and a caller who talks with it.
+    """Start a real livekit-server, stand-ins for the providers and a worker, and call the agent.
 
     Ends with 0 only if the caller understood the agent and the agent the caller.
     """
     if stop:
         return signals.run(_stop())
     if stack.saved(stack.state_file()) is not None:
-        raise errors.UsageError("the stack of an earlier demo is still up", fix="make stop")
+        raise errors.UsageError(
+            "the stack of an earlier demo is still up", fix=f"{_command()} demo --stop"
+        )
     binary = settings_module.load().lab.livekit_server_bin
-    manners = tuple(behaviour or ())
+    behaviours = tuple(behaviour or ())
     if trace:
-        return signals.run(_traced_demo(agent, binary, manners, keep=keep))
-    return signals.run(_demo(agent, binary, manners, keep=keep))
+        return signals.run(_traced_demo(agent, binary, behaviours, keep=keep))
+    return signals.run(_demo(agent, binary, behaviours, keep=keep))
 
 
 async def _traced_demo(
-    agent: str, binary: Path | None, behaviour: tuple[str, ...], *, keep: bool
+    agent: str, binary: Path | None, behaviours: tuple[str, ...], *, keep: bool
 ) -> int:
     async with otlp_receiver.listening() as receiver:
-        return await _demo(agent, binary, behaviour, keep=keep, receiver=receiver)
+        return await _demo(agent, binary, behaviours, keep=keep, receiver=receiver)
 
 
 async def _demo(
     agent: str,
     binary: Path | None,
-    behaviour: tuple[str, ...],
+    behaviours: tuple[str, ...],
     *,
     keep: bool,
     receiver: OtlpReceiver | None = None,
@@ -76,7 +81,7 @@ async def _demo(
     _say("the stack, in seconds since its start")
     folder = stack.new_folder()
     extra = (("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url),) if receiver else ()
-    plan = stack.Plan(script.agent, agent, folder, server, behaviour, extra)
+    plan = stack.Plan(script.agent, agent, folder, server, behaviours, extra)
     up = await stack.up(plan, _say_part)
     stays_up = has_logs_to_read = False
     try:
@@ -89,7 +94,7 @@ async def _demo(
             problem.fix += f"; the logs are in {folder}"
             raise problem
         if receiver is not None:
-            _say(await of(receiver, up))
+            _say(await _trace_and_metrics(receiver, up))
         stays_up = keep
     finally:
         if not stays_up:
@@ -116,34 +121,10 @@ async def _stop() -> int:
     return ExitCode.OK
 
 
-def _how_to_go_on(up: Stack, conversation_name: str) -> str:
-    return HOW_TO_GO_ON.format(
-        folder=up.folder,
-        url=up.url,
-        key=up.api_key,
-        secret=up.api_secret,
-        python=Path(sys.executable),
-        agent=up.agent_name,
-        conversation=conversation_name,
-    )
+async def _trace_and_metrics(receiver: OtlpReceiver, up: Stack) -> str:
+    """The trace of the one call, and what the pod has counted.
 
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _say_part(seconds: float, name: str, detail: str) -> None:
-    _say(f"{seconds:7.2f} s  {name:<14} {detail}")
-
-
-# The pod ends its own span when the call's process has ended, and sends every few seconds.
-TRACE_WITHIN_SECONDS = 20.0
-
-
-async def of(receiver: OtlpReceiver, up: Stack) -> str:
-    """The trace of the one call that there was, and what the pod has counted.
-
-    :raises ToolError: if the pod's span of it does not come.
+    :raises ToolError: if the pod's span of the call does not come.
     """
     try:
         root = await receiver.wait_for(lambda span: span.name == "call", TRACE_WITHIN_SECONDS)
@@ -154,8 +135,20 @@ async def of(receiver: OtlpReceiver, up: Stack) -> str:
         ) from None
     spans = receiver.trace(root.trace_id)
     title = f"the trace {root.trace_id}: start, length, what ({len(spans)} spans)"
-    counted = await _metrics(endpoints_url(up))
-    return f"\n{title}\n{otlp_receiver.tree(spans)}\n\nthe metrics of the pod\n{counted}"
+    metrics = await _metrics(endpoints_url(up))
+    return f"\n{title}\n{otlp_receiver.tree(spans)}\n\nthe metrics of the pod\n{metrics}"
+
+
+async def _metrics(url: str) -> str:
+    """Our metrics that are not zero, without the buckets of histograms."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/metrics") as response,
+    ):
+        text = await response.text()
+    lines = [line for line in text.splitlines() if line.startswith("voicefleet_")]
+    shown = [line for line in lines if "_bucket{" not in line and not line.endswith(" 0.0")]
+    return "\n".join(f"  {line}" for line in shown)
 
 
 def endpoints_url(up: Stack) -> str:
@@ -165,12 +158,26 @@ def endpoints_url(up: Stack) -> str:
     return f"http://127.0.0.1:{json.loads(line)['port']}"
 
 
-async def _metrics(url: str) -> str:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{url}/metrics") as response,
-    ):
-        text = await response.text()
-    lines = [line for line in text.splitlines() if line.startswith("voicefleet_")]
-    shown = [line for line in lines if "_bucket{" not in line and not line.endswith(" 0.0")]
-    return "\n".join(f"  {line}" for line in shown)
+def _how_to_go_on(up: Stack, conversation_name: str) -> str:
+    return HOW_TO_GO_ON.format(
+        folder=up.folder,
+        url=up.url,
+        key=up.api_key,
+        secret=up.api_secret,
+        command=_command(),
+        agent=up.agent_name,
+        conversation=conversation_name,
+    )
+
+
+def _command() -> str:
+    """What to type to run voicefleet again: its path, where the shell does not find its name."""
+    return "voicefleet" if shutil.which("voicefleet") else f"{sys.executable} -m voicefleet"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_part(seconds: float, name: str, detail: str) -> None:
+    _say(f"{seconds:7.2f} s  {name:<14} {detail}")

@@ -1,4 +1,4 @@
-"""`dev`: run the worker while you write the agent, restarted at each change of a file."""
+"""`dev`: serve calls while you write the agent, and restart when a file changes."""
 
 import shlex
 import sys
@@ -11,16 +11,17 @@ import watchfiles
 from voicefleet import settings as settings_module
 from voicefleet.cli import start
 
-SECONDS_TO_STOP = 10
+STOP_WITHIN_SECONDS = 10
 
 
 def dev(
-    reload: Annotated[
-        bool, typer.Option(help="Restart when a Python or Markdown file changes.")
-    ] = True,
+    reload: Annotated[bool, typer.Option(help="Restart when a file changes.")] = True,
     path: Annotated[Path, typer.Option(help="The folder to watch.")] = Path(),
 ) -> None:
-    """Serve calls as LiveKit's dev mode does: no load limit, no drain, readable logs."""
+    """Serve calls while you write the agent: four slots, readable logs, a free port, and no drain.
+
+    The load counts as it does in production.
+    """
     if reload:
         command = shlex.join([sys.executable, "-m", "voicefleet", "dev", "--no-reload"])
         watchfiles.run_process(
@@ -28,7 +29,7 @@ def dev(
             target=command,
             target_type="command",
             watch_filter=watchfiles.DefaultFilter(),
-            sigint_timeout=SECONDS_TO_STOP,
+            sigint_timeout=STOP_WITHIN_SECONDS,
         )
         return
     settings = settings_module.load()

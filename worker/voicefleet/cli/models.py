@@ -1,4 +1,4 @@
-"""`models`: fetch what an image must contain, and see that it loads."""
+"""`models`: fetch the model files that an image must contain, and load each once."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from voicefleet.providers import model_files
 
 
 def models(
-    verify: Annotated[bool, typer.Option("--verify", help="Fetch nothing, only load.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Fetch nothing; only load.")] = False,
 ) -> None:
     """Fetch the model files that the settings ask for, then load each once."""
     providers = settings_module.load().providers

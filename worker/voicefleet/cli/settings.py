@@ -1,4 +1,4 @@
-"""`settings`: the effective values, secrets hidden; also the source of the generated documents."""
+"""`settings`: show the effective values; also the source of the generated documents."""
 
 import json
 from enum import StrEnum
@@ -35,7 +35,7 @@ class Form(StrEnum):
 def settings(
     form: Annotated[Form, typer.Option("--format", help="How to print them.")] = Form.TABLE,
 ) -> None:
-    """Print every setting with its effective value; secrets are hidden."""
+    """Show every setting with its effective value; secrets are hidden."""
     match form:
         case Form.MARKDOWN:
             print(markdown())

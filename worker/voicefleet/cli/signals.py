@@ -1,4 +1,4 @@
-"""Until there is a pod to drain, told to stop means gone."""
+"""What SIGTERM does to a verb. Once there is a pod, the pod answers it and drains."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 
 def leave_when_told() -> None:
-    """Let a SIGTERM end this process with 0, whatever it is doing.
+    """Let a SIGTERM end this process at once, with exit code 0.
 
-    To be called before LiveKit's framework is imported, which takes seconds: process 1 of a
-    container does not even hear a SIGTERM for which it has no handler, would start, and would take
-    calls until it is killed with them.
+    For a start, until its pod runs. Process 1 of a container does not receive a SIGTERM for which
+    it has no handler: the pod would come up after it was told to stop, take calls, and be killed
+    with them.
     """
     signal.signal(signal.SIGTERM, _leave)
 
@@ -28,17 +28,18 @@ def _leave(*_: object) -> NoReturn:
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """The exit code of the work.
+    """The exit code of the work; SIGINT and SIGTERM cancel it, and it cleans up.
 
-    :raises KeyboardInterrupt: if SIGINT or SIGTERM cancelled it; it has cleaned up by then.
+    :raises KeyboardInterrupt: if it was cancelled.
     """
     try:
-        return asyncio.run(_until_told(work))
+        return asyncio.run(_cancelled_by_sigterm(work))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
-async def _until_told(work: Coroutine[Any, Any, int]) -> int:
+async def _cancelled_by_sigterm(work: Coroutine[Any, Any, int]) -> int:
+    # asyncio.run() has the same for SIGINT.
     doing = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, doing.cancel)
     return await doing

@@ -1,4 +1,4 @@
-"""`status`: the fleet in a terminal, from the pods themselves or from Prometheus."""
+"""`status`: show the fleet in a terminal, as the pods or a Prometheus tell it."""
 
 import asyncio
 import json
@@ -24,29 +24,29 @@ CLEAR_SCREEN = "\x1b[2J\x1b[H"
 def status(
     pod: Annotated[
         list[str] | None,
-        typer.Option(help="Address of a pod; repeat for more. A name with several is several."),
+        typer.Option(help="Address of a pod; repeatable. A name may stand for several pods."),
     ] = None,
     prometheus_url: Annotated[
-        str | None, typer.Option("--prometheus", help="Address of a Prometheus, instead.")
+        str | None, typer.Option("--prometheus", help="Address of a Prometheus to ask instead.")
     ] = None,
     fleet: Annotated[
-        str | None, typer.Option(help="One fleet (release) of that Prometheus; else all.")
+        str | None, typer.Option(help="One fleet (release) of that Prometheus. Default: all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     watch: Annotated[
-        float | None, typer.Option(min=0.1, help="Look again after so many seconds, for ever.")
+        float | None, typer.Option(min=0.1, help="Ask again every so many seconds.")
     ] = None,
 ) -> int:
     """Show the pods: phase, calls, slots, oldest call, and how long a drain may still take.
 
-    Ends with 75 where a pod, or Prometheus, does not answer.
+    Ends with 75 if a pod, or the Prometheus, does not answer.
     """
     if bool(pod) == bool(prometheus_url):
         raise errors.UsageError(
-            "whom to ask is not said, or said twice", fix="give --pod or --prometheus, not both"
+            "status asks either pods or a Prometheus", fix="give --pod or --prometheus, not both"
         )
     if fleet and pod:
-        raise errors.UsageError("--fleet chooses among a Prometheus' pods", fix="leave it out")
+        raise errors.UsageError("--fleet needs --prometheus", fix="leave out --fleet, or --pod")
     if watch is None:
         return signals.run(_once(pod, prometheus_url, fleet, as_json=as_json))
     return signals.run(_again(pod, prometheus_url, fleet, watch, as_json=as_json))
@@ -68,7 +68,7 @@ async def _again(
     *,
     as_json: bool,
 ) -> int:
-    """Never returns; a Prometheus that is away for a while is said, and asked again."""
+    """Never returns: a Prometheus that does not answer is reported, and asked again."""
     while True:
         try:
             pods = await _ask(addresses, url, fleet)
@@ -87,7 +87,7 @@ async def _ask(addresses: Sequence[str] | None, url: str | None, fleet: str | No
 
 
 def table(pods: Sequence[Pod]) -> str:
-    """A line each, and what they are together."""
+    """A line for each pod, and a summary."""
     if not pods:
         return "no pods"
     rows = [_cells(pod) for pod in pods]
@@ -102,7 +102,7 @@ def table(pods: Sequence[Pod]) -> str:
 
 
 def document(pods: Sequence[Pod]) -> str:
-    """The same for a machine; times are seconds."""
+    """The pods and their totals as JSON; times are seconds."""
     return json.dumps({"pods": [asdict(pod) for pod in pods], "totals": asdict(totals(pods))})
 
 
