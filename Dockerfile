@@ -41,7 +41,7 @@ RUN deploy/image/install /opt/voicefleet --extra lab \
  && uv build --quiet --wheel --no-build-isolation --python /opt/tools/bin/python \
  && uv pip install --quiet --python /opt/voicefleet --no-deps dist/*.whl
 
-# ---- what both images stand on: no compiler, no pip, nobody's shell
+# ---- the base of both images: no compiler, no pip, no login shell
 FROM ${PYTHON_IMAGE} AS base
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -52,8 +52,8 @@ LABEL org.opencontainers.image.title="voicefleet" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
-# 65532, as distroless images have it: over 10000, so nobody on the node. /tmp is the only place that
-# can be written where the root file system is read-only.
+# 65532 is the user of distroless images: over 10000, so it is no user of the node. /tmp is the only place
+# that can be written where the root file system is read-only.
 RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* \
            /usr/lib/python3/dist-packages/pip* /usr/bin/pip* \
  && echo 'worker:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
@@ -69,7 +69,7 @@ STOPSIGNAL SIGTERM
 # Kubernetes has its own probes; this one is for whoever runs the image without it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5m --retries=3 \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/livez', timeout=4)"]
-# No shell and no init before Python: SIGTERM has to reach it, once.
+# No shell and no init before it: SIGTERM has to reach it, once.
 ENTRYPOINT ["voicefleet"]
 
 # ---- target demo: `call`, `demo` and the stand-ins; `helm test` runs it

@@ -1,4 +1,4 @@
-# Everything needs only Python 3.11 to 3.13, Go and make; what else it wants, it installs in .venv.
+# Everything needs only Python 3.11 to 3.13, Go and make. Whatever else it needs, it installs in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,7 +26,7 @@ test: $(READY) ## Every test, against a real livekit-server
 unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
 	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not helm and not cluster and not slow"
 
-# Real calls through all that befalls a fleet, in the cluster that KUBECONFIG names:
+# Real calls through all that happens to a fleet, in the cluster that KUBECONFIG names:
 # tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.
 cluster-test: $(READY)
 	@$(BIN)/pytest -m cluster $(ARGUMENTS) tests/cluster
@@ -56,7 +56,7 @@ chart-scan: $(READY)
 	@$(BIN)/python -m deploy.scan
 
 # In CONTRIBUTING.md: the help has room for ten.
-lock: $(UV) # Resolve requirements.lock anew from pyproject.toml
+lock: $(UV) # Resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile pyproject.toml --extra lab --extra mcp --group dev --universal --generate-hashes \
 	  --python-version 3.11 --no-annotate --no-header --upgrade --output-file requirements.lock
 
