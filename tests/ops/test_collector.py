@@ -22,9 +22,10 @@ from voicefleet import errors
 from voicefleet.lab import collector as lab_collector
 from voicefleet.lab import otlp_receiver
 from voicefleet.lab.otlp_receiver import OtlpReceiver
+from voicefleet.livekit_compat.pii import FREE_TEXT
 from voicefleet.telemetry.messages import Outcome
 from voicefleet.telemetry.names import SpanAttribute
-from voicefleet.telemetry.private import FREE_TEXT, exported_attributes, is_private
+from voicefleet.telemetry.private import exported_attributes, is_private
 
 FOLDER = Path(__file__).parent.parent.parent / "ops" / "collector"
 TEXT = (FOLDER / "config.yaml").read_text()

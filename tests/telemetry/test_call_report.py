@@ -22,7 +22,7 @@ from voicefleet.telemetry.call_report import (
     document,
 )
 from voicefleet.telemetry.delivery_queue import RefusedError
-from voicefleet.telemetry.logs import Hygiene
+from voicefleet.telemetry.logs import RedactingFilter
 from voicefleet.telemetry.messages import (
     Cause,
     Fallback,
@@ -135,7 +135,7 @@ def test_nothing_of_a_report_but_what_was_said_is_taken_out_of_the_log() -> None
     said = document(CALL, 1.0, account_of(line, turn, used, failed, keeps_history=True))
     for allow_pii in (False, True):
         record = logging.makeLogRecord({"msg": "call report", "report": said})
-        Hygiene(allow_pii=allow_pii, secrets=()).filter(record)
+        RedactingFilter(allow_pii=allow_pii, secrets=()).filter(record)
         lost = {} if allow_pii else {"pii.history": said["pii.history"]}
         assert vars(record)["report"] | lost == said
 

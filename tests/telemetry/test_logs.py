@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from voicefleet.telemetry import call_ids
-from voicefleet.telemetry.logs import HIDDEN, Hygiene
+from voicefleet.telemetry.logs import HIDDEN, RedactingFilter
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJpZGVudGl0eSI6Ing0In0.c2lnbmF0dXJlLW9mLWl0"
 KNOWN = "hunter2-hunter2"
@@ -17,7 +17,7 @@ def written(
 ) -> logging.LogRecord:
     record = logging.LogRecord("name", logging.INFO, "f.py", 1, message, arguments, None)
     vars(record).update(extra)
-    assert Hygiene(allow_pii=allow_pii, secrets=[KNOWN, "abc"]).filter(record)
+    assert RedactingFilter(allow_pii=allow_pii, secrets=[KNOWN, "abc"]).filter(record)
     return record
 
 
@@ -54,7 +54,7 @@ def test_a_secret_is_hidden_in_fields_however_deep_and_in_an_exception() -> None
         raise ValueError(f"refused {KNOWN}")
     except ValueError as error:
         failed = logging.LogRecord("n", 40, "f", 1, "no", (), (ValueError, error, None))
-    Hygiene(allow_pii=False, secrets=[KNOWN]).filter(failed)
+    RedactingFilter(allow_pii=False, secrets=[KNOWN]).filter(failed)
     assert "refused" in str(failed.exc_text)
     assert KNOWN not in logging.Formatter().format(failed)
 

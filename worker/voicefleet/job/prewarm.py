@@ -36,7 +36,7 @@ def prewarm(process: JobProcess, *, settings: Settings, pod: Path) -> None:
     process.userdata[POD_CLIENT] = line
     line.begin()
     try:
-        logs.name_spans()
+        logs.add_span_ids()
         job_traces.set_up(settings.telemetry, line.send)
         load(process, settings=settings)
     except Exception as error:

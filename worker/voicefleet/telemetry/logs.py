@@ -1,5 +1,7 @@
-"""What every record loses and gains before it is written: no secrets, nothing of the caller unless
-allowed, and the trace of its call.
+"""The log of every process: one record a line on standard output, in LiveKit's format.
+
+Before a record is written, secrets and what a caller said or is are removed from it, and the trace
+id of its call is added.
 """
 
 import logging
@@ -8,35 +10,58 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from livekit.agents.cli.log import setup_logging
 from opentelemetry import trace
 
+from voicefleet.livekit_compat import logging as livekit_logging
 from voicefleet.settings.telemetry import Logs
 from voicefleet.telemetry import call_ids
 from voicefleet.telemetry.private import MARK, is_private
 
 HIDDEN = "[hidden]"
 
-# LiveKit's tokens, which ride in addresses and headers, and what any header or address may carry.
+# Tokens as LiveKit makes them (JWT), and whatever stands where a header or an address has one.
 TOKENS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
     r"|(?i:(?<=bearer )|(?<=token )|(?<=basic ))[\w.~+/=-]{8,}"
     r"|(?i:(?<=access_token=)|(?<=api_key=)|(?<=apikey=)|(?<=password=))[^&\s\"']+"
 )
-# Shorter ones would hide common words; a secret of so few letters hides nothing anyway.
+# Shorter secrets are not hidden: they would take common words with them.
 SHORTEST_SECRET = 6
-SECRET_WORDS = ("secret", "password", "authorization", "api_key", "apikey", "access_token")
+SECRET_KEYS = ("secret", "password", "authorization", "api_key", "apikey", "access_token")
 
-# What a record always has; everything else came by `extra`.
-OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
+# The fields that every record has; all others came by `extra`.
+STANDARD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "message",
     "asctime",
     "taskName",
 }
 
 
-class Hygiene(logging.Filter):
-    """Changes the record itself: it is written by one handler. From any thread."""
+def configure(logs: Logs, *, allow_pii: bool = False, secrets: Collection[str] = ()) -> None:
+    """Send every record at or above the level to standard output, in the chosen format."""
+    is_text = sys.stdout.isatty() if logs.format is None else logs.format == "text"
+    for handler in livekit_logging.add_handler(logs.level, is_text=is_text):
+        handler.addFilter(RedactingFilter(allow_pii=allow_pii, secrets=secrets))
+
+
+def add_span_ids() -> None:
+    """In a job: add to every record the ids of the span in which it was logged."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_add_span_ids)
+
+
+def _add_span_ids(record: logging.LogRecord) -> bool:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid and not hasattr(record, "span_id"):
+        record.trace_id = f"{context.trace_id:032x}"
+        record.span_id = f"{context.span_id:016x}"
+    return True
+
+
+class RedactingFilter(logging.Filter):
+    """Removes secrets and private fields, and adds the call's trace id. It changes the record
+    itself, because only one handler writes it. From any thread.
+    """
 
     def __init__(self, *, allow_pii: bool, secrets: Collection[str]) -> None:
         super().__init__()
@@ -46,7 +71,7 @@ class Hygiene(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         self._clean_text(record)
-        for key in [key for key in vars(record) if key not in OWN]:
+        for key in [key for key in vars(record) if key not in STANDARD_FIELDS]:
             value = self._cleaned(key, vars(record).pop(key))
             if not is_private(key):
                 setattr(record, key, value)
@@ -66,11 +91,11 @@ class Hygiene(logging.Filter):
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = self._without_secrets(record.exc_text)
-            # A formatter prefers the live exception, which still has everything in it.
+            # A formatter would prefer the exception itself, which still holds the secrets.
             record.exc_info = None
 
     def _cleaned(self, key: str, value: Any) -> Any:
-        if any(word in key.lower() for word in SECRET_WORDS):
+        if any(word in key.lower() for word in SECRET_KEYS):
             return HIDDEN
         if isinstance(value, str):
             return self._without_secrets(value)
@@ -90,8 +115,8 @@ class Hygiene(logging.Filter):
 
 
 def _text_of(record: logging.LogRecord) -> str:
-    """The message with its arguments. A call of a logger whose arguments do not fit is no error of
-    its caller: logging itself says so only where a record is written.
+    """The message with its arguments. Arguments that do not fit must not raise in whoever logs:
+    logging itself reports them only when the record is written.
     """
     try:
         return record.getMessage()
@@ -101,33 +126,9 @@ def _text_of(record: logging.LogRecord) -> str:
 
 
 def _marked(key: str) -> str:
-    """LiveKit's `lk.pii.text` and everybody's `participant` under one mark.
+    """The key of a private field as it is written: under the one mark.
 
     >>> _marked("lk.pii.text"), _marked("participant")
     ('pii.text', 'pii.participant')
     """
     return MARK + key.rpartition(MARK)[2]
-
-
-def configure(logs: Logs, *, allow_pii: bool = False, secrets: Collection[str] = ()) -> None:
-    """Send every record at or above the level to standard output, in the chosen format."""
-    is_text = sys.stdout.isatty() if logs.format is None else logs.format == "text"
-    root = logging.getLogger()
-    before = set(root.handlers)
-    setup_logging(logs.level, devmode=is_text, console=False)
-    for handler in set(root.handlers) - before:
-        handler.addFilter(Hygiene(allow_pii=allow_pii, secrets=secrets))
-
-
-def name_spans() -> None:
-    """In a job: every record that leaves it names the span in which it was logged."""
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_name_span)
-
-
-def _name_span(record: logging.LogRecord) -> bool:
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid and not hasattr(record, "span_id"):
-        record.trace_id = f"{context.trace_id:032x}"
-        record.span_id = f"{context.span_id:016x}"
-    return True

@@ -1,7 +1,7 @@
-"""The facts of a call that LiveKit's own spans tell as they end: joined, turns, stalls, handovers.
+"""The facts of a call that are read from LiveKit's own spans as they end: joined, turns,
+interruptions, stalls, handovers.
 
-They exist for any agent file, because LiveKit ends them whatever the file does. Span and attribute
-names are those of livekit-agents 1.8.9, telemetry/trace_types.py and telemetry/loop_monitor.py.
+They exist for any agent file, because LiveKit ends its spans whatever the file does.
 """
 
 import threading
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from livekit.agents.telemetry import trace_types
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
+from voicefleet.livekit_compat import spans
 from voicefleet.telemetry.messages import (
     LONGEST_IDENTIFIER,
     CallFact,
@@ -24,17 +24,15 @@ from voicefleet.telemetry.messages import (
 
 NANOSECONDS = 1_000_000_000
 
-# What LiveKit calls the interruption by a caller who speaks (voice/agent_activity.py).
-BY_THE_CALLER = {"audio_activity", "user_turn"}
-
-# Turns whose parts have come and whose end has not; more are never open at once.
+# Agent turns of which a request has ended and which have not ended themselves. LiveKit never has so
+# many open at once; the oldest are forgotten.
 MOST_OPEN_TURNS = 16
 
 
 @dataclass(slots=True)
 class _Answer:
-    """What the parts of an agent's turn have told so far; a later part replaces an earlier one,
-    because after a tool call it is the last request that the caller hears.
+    """What the requests of an agent turn have told so far. A later request replaces an earlier one:
+    after a tool call the caller hears the answer to the last one.
     """
 
     first_token_seconds: float | None = None
@@ -51,34 +49,33 @@ class TurnFacts:
         self._answers: dict[int, _Answer] = {}
 
     def started(self, span: Span) -> None:
-        if span.name == "job_entrypoint":
-            # LiveKit dates it back to the offer.
+        if span.name == spans.JOB_ENTRYPOINT:
             self._offered_at_ns = span.start_time
 
     def ended(self, span: ReadableSpan) -> None:
-        for fact in self._told_by(span):
+        for fact in self._facts_of(span):
             self._tell(fact)
 
-    def _told_by(self, span: ReadableSpan) -> list[CallFact]:
+    def _facts_of(self, span: ReadableSpan) -> list[CallFact]:
         attributes = span.attributes or {}
         match span.name:
-            case "room_connect":
+            case spans.ROOM_CONNECT:
                 return self._joined(span)
-            case "user_turn":
-                return _callers_part(attributes)
-            case "llm_node":
-                ttft = _seconds(attributes, trace_types.ATTR_RESPONSE_TTFT)
+            case spans.USER_TURN:
+                return _user_turn(attributes)
+            case spans.LLM_NODE:
+                ttft = _seconds(attributes, spans.TIME_TO_FIRST_TOKEN)
                 if ttft is not None:
                     self._answer_of(span).first_token_seconds = ttft
-            case "tts_node":
-                ttfb = _seconds(attributes, trace_types.ATTR_RESPONSE_TTFB)
+            case spans.TTS_NODE:
+                ttfb = _seconds(attributes, spans.TIME_TO_FIRST_BYTE)
                 if ttfb is not None:
                     self._answer_of(span).first_audio_seconds = ttfb
-            case "agent_turn":
-                return self._agents_part(span, attributes)
-            case "event_loop_blocked":
+            case spans.AGENT_TURN:
+                return self._agent_turn(span, attributes)
+            case spans.EVENT_LOOP_BLOCKED:
                 return [Stalled(seconds=_duration(span))]
-            case "update_agent" if span.status.is_ok:
+            case spans.UPDATE_AGENT if span.status.is_ok:
                 return _handover(attributes)
         return []
 
@@ -95,13 +92,13 @@ class TurnFacts:
                 self._answers.pop(next(iter(self._answers)))
             return self._answers.setdefault(turn, _Answer())
 
-    def _agents_part(self, span: ReadableSpan, attributes: Mapping[str, Any]) -> list[CallFact]:
+    def _agent_turn(self, span: ReadableSpan, attributes: Mapping[str, Any]) -> list[CallFact]:
         facts: list[CallFact] = []
         with self._lock:
             answer = (
                 self._answers.pop(span.context.span_id, _Answer()) if span.context else _Answer()
             )
-        heard = _seconds(attributes, trace_types.ATTR_E2E_LATENCY)
+        heard = _seconds(attributes, spans.END_TO_END_LATENCY)
         if heard is not None:
             facts.append(
                 TurnTaken(
@@ -110,31 +107,29 @@ class TurnFacts:
                     heard_seconds=heard,
                 )
             )
-        source = attributes.get(trace_types.ATTR_INTERRUPTION_SOURCE)
-        was_heard = attributes.get(trace_types.ATTR_PLAYOUT_POSITION) is not None
-        if source in BY_THE_CALLER and was_heard:
+        source = attributes.get(spans.INTERRUPTION_SOURCE)
+        was_heard = attributes.get(spans.PLAYOUT_POSITION) is not None
+        if source in spans.CALLER_SPOKE and was_heard:
             facts.append(Interrupted())
         return facts
 
 
-def _callers_part(attributes: Mapping[str, Any]) -> list[CallFact]:
-    # LiveKit writes 0 where it does not know (voice/audio_recognition.py).
-    transcript = _seconds(attributes, trace_types.ATTR_TRANSCRIPTION_DELAY) or None
-    end_of_turn = _seconds(attributes, trace_types.ATTR_END_OF_TURN_DELAY) or None
+def _user_turn(attributes: Mapping[str, Any]) -> list[CallFact]:
+    transcript = _seconds(attributes, spans.TRANSCRIPTION_DELAY) or None
+    end_of_turn = _seconds(attributes, spans.END_OF_TURN_DELAY) or None
     if transcript is None and end_of_turn is None:
         return []
     return [TurnTaken(transcript_seconds=transcript, end_of_turn_seconds=end_of_turn)]
 
 
 def _handover(attributes: Mapping[str, Any]) -> list[CallFact]:
-    """LiveKit ends this span when the old agent has left and the new one has been started."""
-    names = (trace_types.ATTR_PREVIOUS_AGENT_LABEL, trace_types.ATTR_AGENT_LABEL)
+    names = (spans.PREVIOUS_AGENT, spans.NEW_AGENT)
     old, new = (str(attributes.get(n) or "unknown")[:LONGEST_IDENTIFIER] for n in names)
     return [HandedOver(from_agent=old, to_agent=new)]
 
 
 def _seconds(attributes: Mapping[str, Any], name: str) -> float | None:
-    """The attribute, if it is a duration; a clock that stepped back makes it 0."""
+    """The attribute, if it is a number; a negative duration (the clock was set back) becomes 0."""
     value = attributes.get(name)
     return max(0.0, float(value)) if isinstance(value, int | float) else None
 
