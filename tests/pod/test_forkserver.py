@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,23 @@ from typing import Any
 import psutil
 import pytest
 
-# What a worker does, with a variable of a module for all that it imports. For each line that it is
+from voicefleet.pod import forkserver
+
+# What a pod does, with a variable of a module for all that it imports. For each line that it is
 # given, it runs a job and prints what that job knows.
 PROGRAM = """
 import json, multiprocessing, os, pathlib, sys
 import imported
-from voicefleet.pod import zygote
+from voicefleet.pod import forkserver
+
+def descriptors():
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}").partition(":")[0])
+        except FileNotFoundError:
+            pass  # of the listing itself
+    return sorted(found)
 
 def job(pipe):
     pipe.send({
@@ -27,19 +39,22 @@ def job(pipe):
         "imported in": imported.IN,
         "environment": {name: os.environ.get(name) for name in ("LENT", "TAKEN")},
         "in /proc": pathlib.Path("/proc/self/environ").read_text(),
+        "threads of the forkserver": len(os.listdir(f"/proc/{os.getppid()}/task")),
+        "descriptors": descriptors(),
     })
 
 def load():
     imported.IN = os.getpid()
+    exec(os.environ.get("LOAD", ""))
     raise ImportError("to be said by whoever imports it in earnest")
 
 if __name__ == "__main__":
-    zygote.fork(load)
+    forked = forkserver.fork(load)
     del os.environ["TAKEN"]
     os.environ["LENT"] = "yes"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["imported"])
-    print("ready", flush=True)
+    print("ready", forked, len(os.listdir("/proc/self/task")), flush=True)
     for line in sys.stdin:
         ours, its = context.Pipe()
         process = context.Process(target=job, args=(its,))
@@ -52,6 +67,8 @@ if __name__ == "__main__":
 @dataclass(frozen=True, slots=True)
 class Parent:
     running: subprocess.Popen[str]
+    has_forked: bool
+    threads: int
 
     @property
     def fork(self) -> psutil.Process:
@@ -65,17 +82,24 @@ class Parent:
         return json.loads(self.running.stdout.readline())
 
 
+@contextmanager
+def running(folder: Path, load: str = "") -> Iterator[Parent]:
+    (folder / "imported.py").write_text("IN = None\n")
+    (folder / "program.py").write_text(PROGRAM)
+    pipe = subprocess.PIPE
+    command = ["env", "TAKEN=a secret", f"LOAD={load}", sys.executable, "program.py"]
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        ready, forked, threads = process.stdout.readline().split()
+        assert ready == "ready"
+        yield Parent(process, forked == "True", int(threads))
+        process.kill()
+
+
 @pytest.fixture
 def parent(tmp_path: Path) -> Iterator[Parent]:
-    (tmp_path / "imported.py").write_text("IN = None\n")
-    (tmp_path / "program.py").write_text(PROGRAM)
-    pipe = subprocess.PIPE
-    command = ["env", "TAKEN=a secret", sys.executable, "program.py"]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        yield Parent(running)
-        running.kill()
+    with running(tmp_path) as parent:
+        yield parent
 
 
 def kill(fork: psutil.Process) -> None:
@@ -129,3 +153,59 @@ def test_the_fork_ends_with_its_parent(parent: Parent, jobs: int) -> None:
     os.kill(parent.running.pid, signal.SIGKILL)
     gone, _ = psutil.wait_procs([fork], timeout=10)
     assert gone
+
+
+def test_no_copy_of_what_the_fork_was_sent_is_in_a_job(parent: Parent) -> None:
+    """Every job inherited the listening socket and the pipe of the forkserver a second time."""
+    fork = parent.fork
+    forked = parent.job()
+    kill(fork)
+    ordinary = parent.job()
+    assert forked["forkserver"] == fork.pid
+    assert ordinary["forkserver"] != fork.pid
+    assert forked["descriptors"] == ordinary["descriptors"]
+
+
+@pytest.mark.parametrize("native", ["numpy", "onnxruntime", "livekit.plugins.silero"])
+def test_native_libraries_have_no_thread_when_the_fork_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: str
+) -> None:
+    """OpenBLAS and onnxruntime start threads when they are imported, which only the kernel counts:
+    the fork was made beside two of them. OpenBLAS ends its own before a fork; that of onnxruntime
+    is its report to Microsoft.
+    """
+    monkeypatch.delenv("CI", raising=False)  # where onnxruntime reports nothing
+    with running(tmp_path, load=f"import {native}") as parent:
+        assert parent.threads == 1
+        assert parent.has_forked
+        fork = parent.fork
+        told = parent.job()
+    assert told["forkserver"] == fork.pid
+    assert told["threads of the forkserver"] == 1
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "import threading; threading.Timer(60, print).start()",
+        "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import onnxruntime",
+    ],
+)
+def test_beside_a_thread_no_fork_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: str
+) -> None:
+    """A lock that the thread holds in that moment would be locked in every job, for ever."""
+    monkeypatch.delenv("CI", raising=False)
+    with running(tmp_path, load=load) as parent:
+        assert not parent.has_forked
+        told = parent.job()
+        assert told["imported in"] is None
+        assert told["forkserver"] != parent.running.pid
+
+
+def test_where_jobs_are_spawned_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS the fork waited for an order that never came."""
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")  # set by what is tested, and restored
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    assert forkserver.fork(lambda: pytest.fail("loaded")) is False
