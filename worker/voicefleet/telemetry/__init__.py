@@ -1,6 +1,5 @@
-"""What operators see: the names of everything that is counted, traced or logged, and how it leaves
-the process.
+"""Traces, metrics, logs and call reports: what they are named and how they leave the process.
 
-Used in the parent and in every job. Names stand once, in `names`. No decisions: nothing here
-changes a call.
+Used in the parent and in every job. Each of our metrics and attributes has its name in `names`,
+once. Nothing here decides about a call or changes one.
 """

@@ -1,5 +1,5 @@
-"""The ids of a call's trace, which follow from its job id: the pod and the call's process each know
-them without telling one another, before the first span and after the process has died.
+"""The ids of a call's trace are computed from its job id. So the pod and the call's process have
+the same ids without a message between them, before the first span and after the process has died.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ def trace_id(job_id: str) -> int:
 
 
 def root_span_id(job_id: str) -> int:
-    """The pod's own span of the call, under which everything else stands."""
+    """The pod's span of the call, the parent of all its other spans."""
     return int.from_bytes(_hash("span", job_id)[:8], "big") or 1
 
 
 def trace_id_text(job_id: str) -> str:
-    """As traces and logs show it: 32 hexadecimal digits."""
+    """The trace id as traces and logs show it: 32 hexadecimal digits."""
     return f"{trace_id(job_id):032x}"
 
 
@@ -38,7 +38,7 @@ _chosen: ContextVar[tuple[int, int | None]] = ContextVar("chosen_ids")
 
 
 class ChosenIds(RandomIdGenerator):
-    """Random ids, except within `chosen`."""
+    """Random ids, except inside `chosen`."""
 
     def generate_trace_id(self) -> int:
         chosen = _chosen.get(None)
@@ -60,7 +60,9 @@ def chosen(trace: int, span: int | None) -> Iterator[None]:
 
 
 class RecordAll(Sampler):
-    """What the sampler would drop is recorded and not exported, so that its facts are told."""
+    """Records the spans that the sampler drops as well, without exporting them: the facts of a call
+    are read from all of its spans.
+    """
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -80,7 +82,7 @@ class RecordAll(Sampler):
         )
         if result.decision is not Decision.DROP:
             return result
-        # What is dropped loses the attributes that it began with.
+        # The result of a dropped span has no attributes.
         return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
 
     def get_description(self) -> str:
@@ -88,12 +90,12 @@ class RecordAll(Sampler):
 
 
 def is_sampled(sampler: Sampler, trace_id: int) -> bool:
-    """Whether the whole trace is exported: the pod and the call's process decide alike."""
+    """Whether the trace is exported. The pod and the call's process come to the same answer."""
     return sampler.should_sample(None, trace_id, "call").decision is Decision.RECORD_AND_SAMPLE
 
 
 def resource() -> Resource:
-    """What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say; without a name it is voicefleet."""
+    """From OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the default name is voicefleet."""
     found = Resource.create()
     if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         return found.merge(Resource({SERVICE_NAME: "voicefleet"}))

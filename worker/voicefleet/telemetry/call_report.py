@@ -1,5 +1,8 @@
-"""What a call has told of itself so far, summed up for its report. Bounded: whatever an agent file
-does in its process, the pod keeps no more of a call than this.
+"""The report of a call: one JSON document, from the record that the pod has of it and the totals of
+the facts that its process has told.
+
+The totals are bounded: whatever an agent file does in its process, the pod keeps no more of a call
+than this.
 """
 
 import socket
@@ -24,13 +27,24 @@ from voicefleet.telemetry.messages import (
     TurnTaken,
     Usage,
 )
-from voicefleet.telemetry.metrics import Bounded
+from voicefleet.telemetry.metrics import MOST_HANDOVERS, MOST_MODELS, Bounded
 from voicefleet.telemetry.private import MARK
+
+# Raised if a field is renamed or changes its meaning; a new field does not change the format.
+FORMAT = 1
+
+MOST_TURNS = 500
+LONGEST_HISTORY_CHARACTERS = 64 * 1024
+
+LEGS = tuple(f"{leg}_seconds" for leg in names.LEGS)
+AMOUNTS = ("input_tokens", "cached_tokens", "output_tokens", "characters", "audio_seconds")
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A call that is over, or was refused; times are unix seconds, and None where it never came so
+    """A call that is over, or was refused. Times are Unix seconds, None if the call did not come so
     far. `slot` counts from 0.
     """
 
@@ -47,20 +61,11 @@ class CallRecord:
     slot: int | None = None
 
 
-MOST_TURNS = 500
-MOST_MODELS = 32
-MOST_HANDOVERS = 32
-LONGEST_HISTORY_CHARACTERS = 64 * 1024
-
-LEGS = tuple(f"{leg}_seconds" for leg in names.LEGS)
-AMOUNTS = ("input_tokens", "cached_tokens", "output_tokens", "characters", "audio_seconds")
-
-Json = dict[str, Any]
-
-
 @dataclass(slots=True)
 class CallTotals:
-    """Belongs to the parent's event loop. `keeps_history` is VOICEFLEET_ALLOW_PII."""
+    """What the facts of one call add up to. Belongs to the parent's event loop. `keeps_history` is
+    VOICEFLEET_ALLOW_PII.
+    """
 
     keeps_history: bool = False
     turn_count: int = 0
@@ -81,7 +86,7 @@ class CallTotals:
     _agents: Bounded = field(default_factory=lambda: Bounded(MOST_HANDOVERS))
 
     def add(self, fact: Fact) -> None:
-        """Take in a fact; one that no report tells passes by."""
+        """Count a fact. Facts that are not in a report are ignored."""
         match fact:
             case TurnTaken():
                 self._turn(fact)
@@ -107,7 +112,7 @@ class CallTotals:
                 pass
 
     def turns(self) -> Json:
-        """How many, each leg's median and longest, and the legs of each turn."""
+        """The number of turns, each leg's median and maximum, and the legs of each turn."""
         legs = {}
         for leg in LEGS:
             if values := [turn[leg] for turn in self._turns if leg in turn]:
@@ -116,7 +121,7 @@ class CallTotals:
         return {"count": self.turn_count, "legs": legs, "each": self._turns}
 
     def usage(self) -> list[Json]:
-        """What each model used."""
+        """What each model has used."""
         return [
             {**_named(("kind", "provider", "model"), who), **_used(amounts)}
             for who, amounts in self._usage.items()
@@ -135,11 +140,11 @@ class CallTotals:
         return [{**_named(keys, who), "count": count} for who, count in self._handovers.items()]
 
     def history(self) -> list[Json]:
-        """What was said, in order, as far as there was room for it."""
+        """What was said, in order, up to `LONGEST_HISTORY_CHARACTERS`."""
         return self._history
 
     def _turn(self, part: TurnTaken) -> None:
-        """The caller's part begins a turn, and the agent's ends it."""
+        """Two facts make one turn: the caller's part begins it, and the agent's part ends it."""
         legs = {leg: round(s, 3) for leg in LEGS if (s := getattr(part, leg)) is not None}
         is_answer = "heard_seconds" in legs
         if not (is_answer and self._is_turn_open):
@@ -158,21 +163,9 @@ class CallTotals:
         self._history.append(line.model_dump(exclude_defaults=True) | {"by": line.by})
 
 
-def _named(keys: tuple[str, ...], values: tuple[str, ...]) -> Json:
-    return dict(zip(keys, values, strict=True))
-
-
-def _used(amounts: Mapping[str, float]) -> Json:
-    return {name: round(amount, 3) for name, amount in amounts.items() if amount}
-
-
-# Raised where a field is renamed or means something else; a new field is no new format.
-FORMAT = 1
-
-
-def document(call: CallRecord, seconds: float, account: CallTotals) -> dict[str, Any]:
-    """All of it. Times are ISO 8601 in UTC, null where the call never came so far; `seconds` is the
-    call's own length, from its process taking it to its end.
+def document(call: CallRecord, seconds: float, totals: CallTotals) -> dict[str, Any]:
+    """The report. Its times are ISO 8601 in UTC, null if the call did not come so far. `seconds` is
+    the length of the call, from the moment its process began with it to the end.
     """
     join_seconds = None if call.joined_at is None else call.joined_at - call.offered_at
     report: dict[str, Any] = {
@@ -190,20 +183,20 @@ def document(call: CallRecord, seconds: float, account: CallTotals) -> dict[str,
         "ended_at": _iso(call.ended_at),
         "join_seconds": None if join_seconds is None else round(join_seconds, 3),
         "seconds": round(seconds, 3),
-        "turns": account.turns(),
-        "interruptions": account.interruptions,
-        "handovers": account.handovers(),
-        "usage": account.usage(),
-        "provider_errors": account.provider_errors(),
-        "fallbacks": account.fallbacks(),
+        "turns": totals.turns(),
+        "interruptions": totals.interruptions,
+        "handovers": totals.handovers(),
+        "usage": totals.usage(),
+        "provider_errors": totals.provider_errors(),
+        "fallbacks": totals.fallbacks(),
         "stalls": {
-            "count": account.stalls,
-            "longest_seconds": round(account.longest_stall_seconds, 3),
+            "count": totals.stalls,
+            "longest_seconds": round(totals.longest_stall_seconds, 3),
         },
     }
-    if account.keeps_history:
-        report[f"{MARK}history"] = account.history()
-        report["history_left_out_characters"] = account.left_out_characters
+    if totals.keeps_history:
+        report[f"{MARK}history"] = totals.history()
+        report["history_left_out_characters"] = totals.left_out_characters
     return report
 
 
@@ -211,3 +204,11 @@ def _iso(at: float | None) -> str | None:
     return (
         None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     )
+
+
+def _named(keys: tuple[str, ...], values: tuple[str, ...]) -> Json:
+    return dict(zip(keys, values, strict=True))
+
+
+def _used(amounts: Mapping[str, float]) -> Json:
+    return {name: round(amount, 3) for name, amount in amounts.items() if amount}

@@ -1,4 +1,4 @@
-"""How telemetry fails: with one warning, and never into the call that it watches."""
+"""A failure of telemetry is logged and never reaches the call."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def never_raises() -> Iterator[None]:
-    """Whatever the block raises is logged, and the call goes on."""
+    """Log any exception of the block, and go on."""
     try:
         yield
     except Exception as error:

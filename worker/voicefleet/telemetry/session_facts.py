@@ -1,5 +1,5 @@
-"""The facts of a call that its sessions tell: usage, providers' errors, fallbacks, and what is said
-where that is allowed.
+"""The facts of a call that are read from the events of its sessions: usage, errors of providers,
+fallbacks, and, if VOICEFLEET_ALLOW_PII is set, what is said.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,19 +29,20 @@ from voicefleet.telemetry.messages import (
     shortened,
 )
 
-KINDS: dict[str, ProviderKind] = {
+# LiveKit's types of errors.
+ERROR_KINDS: dict[str, ProviderKind] = {
     "stt_error": "stt",
     "llm_error": "llm",
     "tts_error": "tts",
     "realtime_model_error": "realtime",
 }
-# What an STT uses is told by itself.
+# LiveKit's types of usage. The usage of an STT is read from the STT itself: see `_listen_to`.
 USAGE_KINDS: dict[str, ProviderKind] = {"llm_usage": "llm", "tts_usage": "tts"}
 
-# Whose words they are; instructions are nobody's.
+# LiveKit's roles; instructions (`system`, `developer`) are said by nobody.
 SPEAKERS: dict[str, Literal["caller", "agent"]] = {"user": "caller", "assistant": "agent"}
 
-# The names that a usage has at LiveKit (1.8.9, metrics/usage.py) and with us.
+# The names of a usage's parts, LiveKit's (1.8.9, metrics/usage.py) and ours.
 AMOUNTS = {
     "input_tokens": "input_tokens",
     "input_cached_tokens": "cached_tokens",
@@ -61,7 +62,7 @@ class SessionFacts:
         self._parts: list[Any] = []
 
     def listen(self, session: AgentSession[Any]) -> None:
-        """Tell what this session tells from now on; once, and before it starts."""
+        """Report the facts of this session. Call it once for each session, before its start."""
         sums: Sums = {}
         session.on("session_usage_updated", partial(self._usage_updated, sums))
         session.on("error", self._failed)
@@ -77,28 +78,28 @@ class SessionFacts:
         self._listen_to("tts", owner.tts)
 
     def _listen_to(self, kind: ProviderKind, part: Any) -> None:
-        """A provider or a chain of them, which sessions may share."""
+        """Listen to a provider or a chain of providers once, even if several sessions use it."""
         # A realtime model has no events of its own.
         if not hasattr(part, "on") or any(part is known for known in self._parts):
             return
         self._parts.append(part)
         part.on(f"{kind}_availability_changed", partial(self._fell_back, kind))
         if kind == "stt":
-            # A session stops to listen before its STT tells of the last seconds (1.8.9,
-            # voice/agent_activity.py, `_close_session`): all of them, where it was short.
+            # A closing session stops listening to its STT before the STT reports its last seconds
+            # (1.8.9, voice/agent_activity.py, `_close_session`): in a short session, all of them.
             part.on("metrics_collected", self._recognised)
 
-    # LiveKit lets a TypeError of a listener through to the call, so these must not raise.
+    # A TypeError of a listener reaches the call through LiveKit, so none of these may raise.
 
     def _usage_updated(self, told: Sums, event: SessionUsageUpdatedEvent) -> None:
-        """LiveKit tells sums; what is new in them is told on."""
+        """LiveKit reports sums since the session's start; a fact has what is new in them."""
         with never_raises():
             for used in event.usage.model_usage:
                 if (kind := USAGE_KINDS.get(used.type)) is not None:
                     sums = {ours: getattr(used, theirs, 0) for theirs, ours in AMOUNTS.items()}
                     before = told.get((kind, used.provider, used.model), {})
                     told[kind, used.provider, used.model] = sums
-                    self._used(kind, used.provider, used.model, new_in(sums, before))
+                    self._used(kind, used.provider, used.model, _growth(sums, before))
 
     def _recognised(self, metrics: STTMetrics) -> None:
         with never_raises():
@@ -114,11 +115,11 @@ class SessionFacts:
         self, kind: ProviderKind, provider: object, model: object, used: Mapping[str, float]
     ) -> None:
         if any(used.values()):
-            who = {"provider": short(provider), "model": short(model)}
+            who = {"provider": _identifier(provider), "model": _identifier(model)}
             self._tell(Usage.model_validate({"kind": kind, **who, **used}))
 
     def _agent_enters(self, session: AgentSession[Any], event: ConversationItemAddedEvent) -> None:
-        """An agent may have providers of its own, as one of several desks its voice."""
+        """An agent that takes over may have providers of its own, for instance another voice."""
         with never_raises():
             if event.item.type == "agent_handoff":
                 self._listen_to_parts(session.current_agent)
@@ -135,34 +136,34 @@ class SessionFacts:
         with never_raises():
             for asked, answered in event.zipped():
                 text = shortened(f"{asked.arguments} → {answered.output}")
-                self._tell(Said(by="tool", name=short(asked.name), text=text))
+                self._tell(Said(by="tool", name=_identifier(asked.name), text=text))
 
     def _failed(self, event: ErrorEvent) -> None:
         with never_raises():
-            kind = KINDS.get(getattr(event.error, "type", ""))
+            kind = ERROR_KINDS.get(getattr(event.error, "type", ""))
             if kind is not None:
-                provider = short(getattr(event.source, "provider", None))
+                provider = _identifier(getattr(event.source, "provider", None))
                 recoverable = bool(event.error.recoverable)
                 self._tell(ProviderError(kind=kind, provider=provider, recoverable=recoverable))
 
     def _fell_back(self, kind: ProviderKind, event: Any) -> None:
-        """What a chain tells of its links (1.8.9, stt/fallback_adapter.py and its like); it keeps
-        their errors to itself.
+        """A chain goes on past a provider. It reports only this, and not the provider's error
+        (1.8.9, stt/fallback_adapter.py and the like).
         """
         with never_raises():
             if not event.available:
-                provider = short(getattr(getattr(event, kind), "provider", None))
+                provider = _identifier(getattr(getattr(event, kind), "provider", None))
                 self._tell(ProviderError(kind=kind, provider=provider, recoverable=True))
                 self._tell(Fallback(kind=kind, provider=provider))
 
 
-def short(name: object) -> str:
-    """A name as an identifier of ours, whatever a plugin gives."""
+def _identifier(name: object) -> str:
+    """Any name that a plugin gives, cut to the length of an identifier."""
     return str(name or "unknown")[:LONGEST_IDENTIFIER]
 
 
-def new_in(sums: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """What sums have grown by; all of them where they have begun again, with a session."""
+def _growth(sums: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """How much the sums have grown. A sum that became smaller has started again from 0."""
     return {
         name: value - last if value >= (last := before.get(name, 0)) else value
         for name, value in sums.items()

@@ -1,4 +1,4 @@
-"""Spans on their way from a call to its pod: OTLP, compressed, as text that fits into one line."""
+"""How spans are written in a message from a job to the pod: OTLP, compressed, as base64 text."""
 
 import base64
 import zlib
@@ -17,8 +17,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from voicefleet.telemetry.messages import LONGEST_LINE_BYTES
 
 LONGEST_TEXT = LONGEST_LINE_BYTES - 256
-# What one line may unfold to: a thousand times its own size would be an attack on the pod.
-LONGEST_UNFOLDED_BYTES = 8 * 1024 * 1024
+# How long one text may be when it is decompressed. Zlib can compress a thousandfold, and a job must
+# not be able to fill the memory of the pod.
+LONGEST_RAW_BYTES = 8 * 1024 * 1024
 
 
 class MalformedSpansError(ValueError):
@@ -26,13 +27,13 @@ class MalformedSpansError(ValueError):
 
 
 def encode(spans: Sequence[ReadableSpan]) -> Iterator[str]:
-    """The spans as texts, each at most `LONGEST_TEXT` long; a span that alone is longer is left out
-    (only one with a whole conversation in it could be).
+    """The spans as texts of at most `LONGEST_TEXT` characters each. A single span that does not fit
+    is left out; only one with a whole conversation in it could be so long.
     """
     if not spans:
         return
     raw = encode_spans(spans).SerializeToString()
-    if len(raw) <= LONGEST_UNFOLDED_BYTES:
+    if len(raw) <= LONGEST_RAW_BYTES:
         text = base64.b64encode(zlib.compress(raw, level=1)).decode()
         if len(text) <= LONGEST_TEXT:
             yield text
@@ -44,13 +45,13 @@ def encode(spans: Sequence[ReadableSpan]) -> Iterator[str]:
 
 
 def decode(text: str) -> list[ReadableSpan]:
-    """:raises MalformedSpansError: if this is nothing that `encode` wrote."""
+    """:raises MalformedSpansError: if `encode` cannot have written this."""
     try:
-        folded = base64.b64decode(text, validate=True)
-        unfolding = zlib.decompressobj()
-        raw = unfolding.decompress(folded, LONGEST_UNFOLDED_BYTES)
-        if not unfolding.eof:
-            raise MalformedSpansError("unfinished, or far too long")
+        compressed = base64.b64decode(text, validate=True)
+        decompressor = zlib.decompressobj()
+        raw = decompressor.decompress(compressed, LONGEST_RAW_BYTES)
+        if not decompressor.eof:
+            raise MalformedSpansError("cut off, or too long when decompressed")
         return list(of_request(ExportTraceServiceRequest.FromString(raw)))
     except MalformedSpansError:
         raise
@@ -59,7 +60,7 @@ def decode(text: str) -> list[ReadableSpan]:
 
 
 def of_request(request: ExportTraceServiceRequest) -> Iterator[ReadableSpan]:
-    """The spans of an OTLP request as the SDK has them."""
+    """The spans of an OTLP request as objects of the SDK."""
     for group in request.resource_spans:
         resource = Resource(_attributes(group.resource.attributes), group.schema_url)
         for scoped in group.scope_spans:
