@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from voicefleet.agents.front_desk.calendar import Appointment, TakenError, UnavailableError
+from voicefleet.agents.front_desk.calendar import (
+    Appointment,
+    SqliteCalendar,
+    TakenError,
+    UnavailableError,
+)
 from voicefleet.agents.front_desk.opening import RefusedError
-from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
 
 TEN = datetime(2030, 1, 8, 10)
 CALLERS = 6
@@ -127,7 +131,7 @@ async def test_names_are_data_and_never_sql(tmp_path: Path) -> None:
 async def test_a_calendar_that_another_process_holds_is_unavailable_and_then_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicefleet.agents.front_desk.sqlite_calendar.LOCK_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("voicefleet.agents.front_desk.calendar.LOCK_WAIT_SECONDS", 0.1)
     path = tmp_path / "calendar.sqlite3"
     store = SqliteCalendar(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -16,9 +16,8 @@ from tests.agents.text_call import TextCall
 from voicefleet.agents import closing
 from voicefleet.agents.front_desk import calendar
 from voicefleet.agents.front_desk.agent import GREETING, ONE_MOMENT, PROMPT, FrontDesk
-from voicefleet.agents.front_desk.calendar import Appointment, Calendar
+from voicefleet.agents.front_desk.calendar import Appointment, Calendar, SqliteCalendar
 from voicefleet.agents.front_desk.notes import MOST_WRONG_REFERENCES, Notes
-from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
 
 # A Monday.
 NOW = datetime(2030, 1, 7, 12, 15)

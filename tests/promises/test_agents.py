@@ -13,7 +13,7 @@ from tests.promises.conftest import RunStack
 from tests.promises.test_pod import causes, logged, worker_of
 from tests.promises.test_traces import counted
 from tests.waiting import wait_until
-from voicefleet.agents.front_desk.sqlite_calendar import SqliteCalendar
+from voicefleet.agents.front_desk.calendar import SqliteCalendar
 from voicefleet.agents.triage.agent import VOICES
 from voicefleet.lab import caller, conversation, otlp_receiver, timeline
 from voicefleet.lab.caller import CallPlan

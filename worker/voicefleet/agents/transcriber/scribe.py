@@ -1,5 +1,5 @@
 """Who listens to one participant, from joining to leaving, whatever becomes of a session; what is
-heard goes into the minutes.
+heard goes into the transcript.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason, UserInp
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
-from voicefleet.agents.transcriber import minutes
-from voicefleet.agents.transcriber.minutes import Note
+from voicefleet.agents.transcriber import transcript
+from voicefleet.agents.transcriber.transcript import Add
 
 # What the room reads where words are lost; the scribe has no other voice.
 DEAF = "I cannot hear {who} at the moment: what they say now is not written down."
@@ -36,16 +36,16 @@ class Scribe:
 
     async def write_until(self, left: asyncio.Future[None]) -> None:
         """Return when the participant has left and the last words are written, or the job ends."""
-        async with minutes.taken(self._room, self._participant) as note:
+        async with transcript.writing(self._room, self._participant) as add:
             while not left.done() and self._room.isconnected():
-                reason = await self._listen(left, note)
+                reason = await self._listen(left, add)
                 if reason is not CloseReason.ERROR:
                     return
                 await self._tell_deaf()
                 await asyncio.wait({left}, timeout=self._pause_seconds)
                 self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    async def _listen(self, left: asyncio.Future[None], note: Note) -> CloseReason:
+    async def _listen(self, left: asyncio.Future[None], add: Add) -> CloseReason:
         """One session, and why it closed."""
         session = self._build()
         loop = asyncio.get_running_loop()
@@ -54,7 +54,7 @@ class Scribe:
         closed, heard = loop.create_future(), loop.create_future()
         session.once("close", closed.set_result)
         session.once("user_input_transcribed", heard.set_result)
-        session.on("user_input_transcribed", note)
+        session.on("user_input_transcribed", add)
         await session.start(
             Agent(instructions=""),
             room=self._room,

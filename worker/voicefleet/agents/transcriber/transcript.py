@@ -1,5 +1,5 @@
-"""What the room reads along of one participant: on LiveKit's topic for transcriptions, each guess
-as it comes and each sentence when it is final, as with any agent.
+"""The transcript that a room reads of one participant: on LiveKit's topic for transcriptions, each
+guess as it comes and each sentence when it is final, as with any agent.
 
 LiveKit's session would write this too, but drops what it has not sent when it closes (1.8.9,
 voice/room_io/room_io.py, `aclose`): the last sentence of whoever hangs up on their last word.
@@ -23,31 +23,31 @@ from livekit.agents.utils import shortuuid
 
 logger = logging.getLogger(__name__)
 
-Note = Callable[[UserInputTranscribedEvent], None]
+Add = Callable[[UserInputTranscribedEvent], None]
 
 
 @asynccontextmanager
-async def taken(room: rtc.Room, participant: rtc.RemoteParticipant) -> AsyncIterator[Note]:
-    """Whatever is noted inside the block has been written when it is left, in the same order."""
-    noted: asyncio.Queue[UserInputTranscribedEvent | None] = asyncio.Queue()
-    writing = asyncio.create_task(
-        _write(noted, room, participant), name=f"minutes of {participant.sid}"
+async def writing(room: rtc.Room, participant: rtc.RemoteParticipant) -> AsyncIterator[Add]:
+    """Whatever is added inside the block has been written when it is left, in the same order."""
+    added: asyncio.Queue[UserInputTranscribedEvent | None] = asyncio.Queue()
+    task = asyncio.create_task(
+        _write(added, room, participant), name=f"transcript of {participant.sid}"
     )
     try:
-        yield noted.put_nowait
+        yield added.put_nowait
     finally:
-        noted.put_nowait(None)
-        await writing
+        added.put_nowait(None)
+        await task
 
 
 async def _write(
-    noted: "asyncio.Queue[UserInputTranscribedEvent | None]",
+    added: "asyncio.Queue[UserInputTranscribedEvent | None]",
     room: rtc.Room,
     participant: rtc.RemoteParticipant,
 ) -> None:
     segment = {ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: shortuuid("SG_")}
     track: dict[str, str] = {}
-    while (line := await noted.get()) is not None:
+    while (line := await added.get()) is not None:
         # Who has left has no tracks, and their last line belongs to the one that they had.
         track = _microphone(participant) or track
         is_final = {ATTRIBUTE_TRANSCRIPTION_FINAL: str(line.is_final).lower()}
