@@ -8,20 +8,28 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from tests.pod.asking import NOW, alive, pod
+from tests.pod.asking import NOW, alive, pod, table
 from voicefleet.errors import UsageError
 from voicefleet.fleet import endpoints
 from voicefleet.fleet.pods import LONGEST_WORDS, Pod, totals
-from voicefleet.pod.calls import Call, PodState
+from voicefleet.pod.calls import CallTable
 from voicefleet.pod.http import application, serving
+from voicefleet.pod.phase import PodState
 
-GOOD = '{"phase":"ready","slots":2,"calls":1,"oldest_call_seconds":3.0,"seconds_left":null}'
+GOOD = (
+    '{"phase":"ready","slots":2,"calls":2,"calls_by_state":{"running":1,"finishing":1},'
+    '"oldest_call_seconds":3.0,"seconds_left":null}'
+)
 
 
 @asynccontextmanager
-async def served(state: PodState) -> AsyncIterator[str]:
+async def served(state: PodState, calls: CallTable | None = None) -> AsyncIterator[str]:
     app = application(
-        state, lambda: state.begin_drain(60), inference_is_alive=alive, drain_token=None
+        state,
+        table() if calls is None else calls,
+        lambda: state.begin_drain(60),
+        inference_is_alive=alive,
+        drain_token=None,
     )
     async with serving(app, "127.0.0.1", 0) as port:
         yield f"127.0.0.1:{port}"
@@ -51,16 +59,16 @@ def free_address() -> str:
 
 
 async def test_a_pod_with_calls_is_shown_as_it_is() -> None:
-    async with served(pod(Call("old", NOW - 90), Call("young", NOW))) as address:
+    async with served(pod(), table(90.0, 0.0)) as address:
         (found,) = await endpoints.ask([f"http://{address}/"])
     assert found == Pod(address, "ready", calls=2, slots=2, oldest_call_seconds=90.0)
 
 
 async def test_a_pod_that_drains_says_how_long_it_may_still_take() -> None:
-    state = pod(Call("a", NOW - 5))
+    state, calls = pod(), table(5.0)
     state.begin_drain(60)
     state.clock = lambda: NOW + 20
-    async with served(state) as address:
+    async with served(state, calls) as address:
         (found,) = await endpoints.ask([address])
     assert (found.phase, found.calls, found.drain_seconds_left) == ("draining", 1, 40.0)
 
@@ -100,7 +108,7 @@ async def test_free_slots_are_those_of_ready_pods_alone() -> None:
         GOOD.replace("2", "1e400"),
         GOOD.replace("3.0", "NaN"),
         GOOD.replace("3.0", "-3.0"),
-        GOOD.replace('"calls":1,', ""),
+        GOOD.replace('"calls":2,', ""),
     ],
 )
 async def test_whoever_is_no_pod_is_a_row_that_says_so(answer: str) -> None:
@@ -116,7 +124,7 @@ async def test_an_answer_without_end_is_given_up() -> None:
 
 
 async def test_an_answer_of_a_newer_pod_that_says_more_is_taken() -> None:
-    async with stranger(saying(GOOD.replace("{", '{"mood":"good",'))) as address:
+    async with stranger(saying('{"mood":"good",' + GOOD[1:])) as address:
         (found,) = await endpoints.ask([address])
     assert (found.calls, found.problem) == (1, "")
 

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import pytest
 
-from voicefleet.pod.calls import Call, PodState
+from voicefleet.pod.calls import CallTable
 from voicefleet.pod.http import application, serving
+from voicefleet.pod.phase import PodState
 
 NOW = 1_000_000.0
 QUIET_SECONDS = 0.3
@@ -20,10 +21,21 @@ async def alive() -> bool:
     return True
 
 
-def pod(*calls: Call, is_warm: bool = True, is_registered: bool = True) -> PodState:
+def table(*ages_seconds: float, slots: int = 2) -> CallTable:
+    """Calls that run, each for so long."""
+    made = CallTable(slots, finishing_budget=1)
+    for number, age in enumerate(ages_seconds):
+        made.clock = lambda age=age: NOW - age  # type: ignore[misc]
+        call = made.offer(f"job-{number}", "RM_1")
+        assert call is not None
+        made.accepted(call)
+        made.started(call.job_id, pid=1000 + number)
+    made.clock = lambda: NOW
+    return made
+
+
+def pod(*, is_warm: bool = True, is_registered: bool = True) -> PodState:
     return PodState(
-        slots=2,
-        calls=lambda: calls,
         is_serving=True,
         has_been_warm=is_warm,
         is_registered=is_registered,
@@ -34,6 +46,7 @@ def pod(*calls: Call, is_warm: bool = True, is_registered: bool = True) -> PodSt
 @asynccontextmanager
 async def client_of(
     state: PodState,
+    calls: CallTable | None = None,
     *,
     begin_drain: Callable[[], None] | None = None,
     inference: Callable[[], Awaitable[bool]] = alive,
@@ -41,6 +54,7 @@ async def client_of(
 ) -> AsyncIterator[aiohttp.ClientSession]:
     app = application(
         state,
+        table() if calls is None else calls,
         begin_drain or (lambda: state.begin_drain(60)),
         inference_is_alive=inference,
         drain_token=token,

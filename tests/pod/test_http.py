@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.pod.asking import NOW, PATHS, alive, client_of, errors_in, get, pod, raw
+from tests.pod.asking import NOW, PATHS, alive, client_of, errors_in, get, pod, raw, table
 from voicefleet.pod import probes
-from voicefleet.pod.calls import Call, Phase
 from voicefleet.pod.http import application, serving
+from voicefleet.pod.phase import Phase
 
 TOKEN = "a drain token"  # noqa: S105
 
@@ -40,7 +40,7 @@ async def test_startup_fails_until_models_are_warm_and_livekit_has_taken_the_pod
             "[-]registered failed: LiveKit has not taken this pod yet\n"
             "startupz check failed\n",
         )
-        state.prewarm_failed("no such model")
+        state.prewarm_failures += 1
         assert (
             "[-]models-warm failed: processes that failed to load: 1, see the log"
             in (await get(client, "/startupz"))[1]
@@ -94,15 +94,14 @@ async def test_liveness_fails_with_the_reason_when_inference_does_not_live(
 
 
 async def test_readiness_stays_while_every_slot_is_taken() -> None:
-    state = pod(Call("a", NOW), Call("b", NOW), Call("one too many", NOW))
-    async with client_of(state) as client:
+    async with client_of(pod(), table(0.0, 0.0)) as client:
         assert await get(client, "/readyz") == (200, "ok")
 
 
 async def test_readiness_never_asks_for_the_calls() -> None:
-    state = pod()
-    state.calls = dict[str, Call]().pop  # type: ignore[assignment]  # raises when called
-    async with client_of(state) as client:
+    calls = table()
+    calls._calls = None  # type: ignore[assignment]  # raises when looked into
+    async with client_of(pod(), calls) as client:
         assert await get(client, "/readyz") == (200, "ok")
 
 
@@ -223,14 +222,22 @@ async def test_no_answer_may_be_cached(path: str) -> None:
 
 async def test_drainz_shows_a_pod_that_does_not_drain() -> None:
     async with (
-        client_of(pod(Call("old", NOW - 90), Call("young", NOW))) as client,
+        client_of(pod(), table(90.0, 0.0)) as client,
         client.get("/drainz") as response,
     ):
         assert response.status == 200
         assert await response.json() == {
             "phase": "ready",
             "slots": 2,
+            "free_slots": 0,
             "calls": 2,
+            "calls_by_state": {
+                "offered": 0,
+                "accepted": 0,
+                "running": 2,
+                "resuming": 0,
+                "finishing": 0,
+            },
             "oldest_call_seconds": 90.0,
             "drain_began_at": None,
             "drain_deadline_at": None,
@@ -251,12 +258,16 @@ async def test_drainz_counts_down_and_stops_at_zero() -> None:
 async def test_verbose_drainz_is_lines_for_people() -> None:
     state = pod()
     state.begin_drain(60)
-    async with client_of(state) as client:
+    calls = table(0.0, 0.0)
+    calls.caller_left(next(iter(calls)))
+    async with client_of(state, calls) as client:
         assert (await get(client, "/drainz?verbose"))[1].splitlines() == [
             "phase: draining",
             "slots: 2",
-            "calls: 0",
-            "oldest_call_seconds: none",
+            "free_slots: 1",
+            "calls: 2",
+            "calls_by_state: 1 running, 1 finishing",
+            "oldest_call_seconds: 0 s",
             "drain_began_at: 1970-01-12T13:46:40+00:00",
             "drain_deadline_at: 1970-01-12T13:47:40+00:00",
             "seconds_left: 60 s",
@@ -320,7 +331,7 @@ async def test_a_web_page_or_a_proxy_on_loopback_needs_the_token(header: str) ->
 
 
 async def test_an_unknown_path_is_answered_with_those_that_exist() -> None:
-    app = application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
+    app = application(pod(), table(), lambda: None, inference_is_alive=alive, drain_token=None)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(text="")
@@ -344,8 +355,8 @@ async def test_a_wrong_method_is_told_the_right_ones(path: str) -> None:
 
 
 async def test_a_taken_port_is_an_os_error() -> None:
-    app = application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
-    again = application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
+    app = application(pod(), table(), lambda: None, inference_is_alive=alive, drain_token=None)
+    again = application(pod(), table(), lambda: None, inference_is_alive=alive, drain_token=None)
     async with serving(app, "127.0.0.1", 0) as port:
         with pytest.raises(OSError) as caught:  # noqa: PT011 (the errno says which)
             async with serving(again, "127.0.0.1", port):

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.pod.asking import PATHS, client_of, close, connect, errors_in, get, pod, raw, status_of
-from voicefleet.pod.calls import Phase
+from voicefleet.pod.phase import Phase
 
 CHUNKED = b"POST /drainz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -7,17 +7,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from tests.pod.asking import alive, pod
+from tests.pod.asking import alive, pod, table
 from voicefleet.pod import http
 
 
 async def test_metrics_are_served_in_the_format_that_is_asked_for() -> None:
-    app = http.application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
-
     async def scrape(accept: str) -> tuple[bytes, str]:
         return b"up 1\n", f"text/plain; for={accept}"
 
-    http.add(app, scrape)
+    app = http.application(
+        pod(), table(), lambda: None, inference_is_alive=alive, drain_token=None, scrape=scrape
+    )
     async with (
         http.serving(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
@@ -34,13 +34,13 @@ async def test_metrics_are_served_in_the_format_that_is_asked_for() -> None:
 async def test_a_hostile_accept_is_answered_in_plain_text(
     accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = http.application(pod(), lambda: None, inference_is_alive=alive, drain_token=None)
-
     async def scrape(accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         return encode(CollectorRegistry()), content_type
 
-    http.add(app, scrape)
+    app = http.application(
+        pod(), table(), lambda: None, inference_is_alive=alive, drain_token=None, scrape=scrape
+    )
     async with (
         http.serving(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import socket
@@ -14,16 +15,18 @@ import pytest
 from tests.waiting import wait_until
 from voicefleet.job import pod_client
 from voicefleet.job.pod_client import PodClient
-from voicefleet.livekit_compat.kill_reasons import KillReasons
+from voicefleet.livekit_compat.kill_reasons import LIVEKIT_LOGGER, KillReasons
 from voicefleet.pod import job_processes as processes_module
-from voicefleet.pod.calls import Call, PodState
-from voicefleet.pod.job_processes import CallOver, Processes
+from voicefleet.pod.calls import Call, CallTable, EndedCall
+from voicefleet.pod.job_processes import JobProcesses
+from voicefleet.pod.phase import PodState
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
     CallEnded,
     CallEnding,
     CallStarted,
     Cause,
+    Fact,
     PrewarmFailed,
     Warm,
 )
@@ -53,22 +56,45 @@ class Pod:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.calls: list[Call] = []
-        self.state = PodState(2, calls=lambda: self.calls, is_serving=True)
+        self.state = PodState(is_serving=True)
+        self.table = CallTable(2, finishing_budget=1)
         self.lines: list[PodClient] = []
-        self.over: list[CallOver] = []
+        self.over: list[EndedCall] = []
+        self.facts: list[tuple[str | None, str]] = []
         self.wrong = 0
-        self.deaths = KillReasons()
-        self.processes = Processes(
-            self.state, self.deaths, on_over=self.over.append, on_wrong=self._on_wrong
+        self.freed: list[int] = []
+        self.gone: list[int] = []
+        self.kill_reasons = KillReasons()
+        self.processes = JobProcesses(
+            self.table, self.state, self.kill_reasons, self, self._on_freed, self.gone.append
         )
 
-    def _on_wrong(self) -> None:
+    def observe(self, call: Call | None, fact: Fact) -> None:
+        self.facts.append((call and call.job_id, fact.type))
+
+    def ended(self, call: EndedCall) -> None:
+        self.over.append(call)
+
+    def not_understood(self) -> None:
         self.wrong += 1
 
+    async def _on_freed(self) -> None:
+        self.freed.append(self.table.occupied)
+
     def take(self, job_id: str) -> None:
-        """LiveKit has given the pod this job."""
-        self.calls.append(Call(job_id, 0.0))
+        """The pod takes this call, and LiveKit hands it to a process."""
+        call = self.table.offer(job_id, "RM_1")
+        assert call is not None
+        self.table.accepted(call)
+
+    def has(self, job_id: str) -> bool:
+        """Whether a process has the call."""
+        call = self.table.get(job_id)
+        return call is not None and call.pid is not None
+
+    @property
+    def causes(self) -> list[Cause]:
+        return [over.cause for over in self.over]
 
 
 @asynccontextmanager
@@ -95,7 +121,7 @@ async def call_of(pod: Pod, job_id: str) -> PodClient:
     line.send(Warm())
     pod.take(job_id)
     line.send(CallStarted(job_id=job_id))
-    await wait_until(lambda: job_id in pod.processes.pids(), because="the call has begun")
+    await wait_until(lambda: pod.has(job_id), because="the call has begun")
     return line
 
 
@@ -106,49 +132,84 @@ async def counted(pod: Pod, failures: int) -> None:
 async def test_a_call_that_ends_itself_is_over_for_the_cause_it_tells(tmp_path: Path) -> None:
     async with listening(tmp_path) as pod:
         line = await call_of(pod, "one")
-        assert pod.processes.pids() == {"one": os.getpid()}
+        assert pod.table.pids() == {0: os.getpid()}
         line.send(CallEnded(cause=Cause.CALLER_LEFT, seconds=12.5))
         line.close()
         await wait_until(lambda: bool(pod.over), because="the call is over")
-        assert pod.over == [CallOver("one", Cause.CALLER_LEFT, 12.5)]
+        (over,) = pod.over
+        assert (over.record.job_id, over.cause, over.seconds) == ("one", Cause.CALLER_LEFT, 12.5)
+        assert pod.gone == [os.getpid()]
 
 
 async def test_a_call_whose_caller_has_hung_up_needs_its_slot_no_more(tmp_path: Path) -> None:
-    freed: list[int] = []
-
     async with listening(tmp_path) as pod:
-
-        async def on_freed() -> None:
-            freed.append(len(pod.processes.without_leaving(pod.calls)))
-
-        pod.processes.on_freed = on_freed
         line = await call_of(pod, "one")
-        assert len(pod.processes.without_leaving(pod.calls)) == 1
+        assert pod.table.occupied == 1
         line.send(CallEnding())
-        await wait_until(lambda: freed == [0], because="the slot is free")
-        assert "one" in pod.processes.pids()
-        # The process is gone before LiveKit has noticed.
+        await wait_until(lambda: pod.freed == [0], because="the slot is free, and LiveKit told")
+        assert pod.table.taken == 1
         line.close()
         await wait_until(lambda: bool(pod.over), because="the call is over")
-        assert pod.processes.without_leaving(pod.calls) == []
+        assert (pod.table.taken, len(pod.table)) == (0, 0)
 
 
 async def test_a_call_whose_process_is_gone_without_a_word_has_crashed(tmp_path: Path) -> None:
     async with listening(tmp_path) as pod:
         (await call_of(pod, "one")).close()
         await wait_until(lambda: bool(pod.over), because="the call is over")
-        assert pod.over[0].cause is Cause.CRASHED
+        assert pod.causes == [Cause.CRASHED]
+
+
+async def test_a_call_that_livekit_killed_ends_for_the_reason_that_livekit_logged(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path) as pod:
+        line = await call_of(pod, "one")
+        fields = {"pid": os.getpid()}
+        logging.getLogger(LIVEKIT_LOGGER).error(
+            "job process exceeded memory limit, killing it", extra=fields
+        )
+        line.close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.causes == [Cause.MEMORY]
+
+
+async def test_a_process_that_ends_before_it_says_that_it_has_its_call_ends_the_call(
+    tmp_path: Path,
+) -> None:
+    """A warm process that died between the assignment and the start left no trace of the call."""
+    async with listening(tmp_path) as pod:
+        pod.take("one")
+        pod.processes.closed("one", 77)
+        pod.processes.closed("one", 77)
+        pod.processes.closed("nobody's", 78)
+        assert pod.causes == [Cause.CRASHED]
+
+
+async def test_livekits_word_of_an_end_does_not_overtake_what_the_process_says(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path) as pod:
+        line = await call_of(pod, "one")
+        pod.processes.closed("one", os.getpid())
+        assert pod.over == []
+        line.send(CallEnded(cause=Cause.AGENT_LEFT, seconds=1.0))
+        line.close()
+        await wait_until(lambda: bool(pod.over), because="the call is over")
+        assert pod.causes == [Cause.AGENT_LEFT]
 
 
 async def test_a_process_is_warm_until_it_has_a_call(tmp_path: Path) -> None:
     async with listening(tmp_path) as pod:
         line = await process_of(pod)
-        assert (pod.processes.warm_count, pod.state.is_warm) == (0, False)
+        assert (pod.state.warm_processes, pod.state.is_warm) == (0, False)
         line.send(Warm())
-        await wait_until(lambda: pod.processes.warm_count == 1, because="it is warm")
-        assert (pod.processes.warm_count, pod.state.is_warm) == (1, True)
+        await wait_until(lambda: pod.state.warm_processes == 1, because="it is warm")
+        assert pod.state.is_warm
         await call_of(pod, "one")
-        assert pod.processes.warm_count == 1
+        assert pod.state.warm_processes == 1
+        line.close()
+        await wait_until(lambda: pod.state.warm_processes == 0, because="it is gone")
 
 
 async def test_after_a_failed_prewarm_the_next_waits_longer_and_longer(
@@ -190,7 +251,7 @@ async def test_every_call_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
             line.send(CallEnded(cause=order.cause, seconds=1.0))
             line.close()
         await ending
-        assert [over.cause for over in pod.over] == [Cause.DRAINED, Cause.DRAINED]
+        assert pod.causes == [Cause.DRAINED, Cause.DRAINED]
 
 
 async def test_a_call_that_does_not_end_is_not_waited_for_longer_than_said(
@@ -218,7 +279,7 @@ async def test_nonsense_from_a_call_is_counted_and_the_call_goes_on(
         writer.write(b'{"type":"call_ended","cause":"agent_left","seconds":2}\n')
         writer.write_eof()
         await wait_until(lambda: bool(pod.over), because="the call is over")
-        assert pod.over == [CallOver("one", Cause.AGENT_LEFT, 2.0)]
+        assert [(over.cause, over.seconds) for over in pod.over] == [(Cause.AGENT_LEFT, 2.0)]
         writer.close()
 
 
@@ -234,7 +295,7 @@ async def test_a_stranger_is_shown_the_door_and_the_others_go_on(
         assert await reader.read() == b""
         writer.close()
         assert pod.wrong == 1
-        assert "one" in pod.processes.pids()
+        assert pod.has("one")
         line.close()
 
 
@@ -251,9 +312,11 @@ async def test_random_bytes_are_errors_and_never_an_end_of_the_listening(
                 writer.write(b'{"type":"warming","pid":5}\n')
             writer.write(draw.randbytes(draw.randrange(2000)))
             writer.close()
-        assert "last" not in pod.processes.pids()
         (await call_of(pod, "last")).close()
         await wait_until(lambda: bool(pod.over), because="a call is heard all the same")
+        # Each was shown the door: none is kept, and what was no line was counted.
+        await wait_until(lambda: not pod.processes._connected, because="nobody is left")
+        assert pod.wrong > 0
 
 
 async def test_a_pod_that_does_not_read_never_makes_a_call_wait(tmp_path: Path) -> None:

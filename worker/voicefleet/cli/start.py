@@ -8,8 +8,7 @@ from voicefleet import settings as settings_module
 from voicefleet.cli import signals
 from voicefleet.job import agent_file, shared
 from voicefleet.job.agent_file import AgentFile
-from voicefleet.pod import forkserver, wiring
-from voicefleet.pod import pod as pod_module
+from voicefleet.pod import forkserver, pod
 from voicefleet.providers import keys, model_files
 from voicefleet.settings import Settings
 from voicefleet.settings.livekit import LIVEKIT_ACCESS
@@ -38,8 +37,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
         settings.require(*keys.needed(settings.providers, hosted.parts))
         model_files.require(settings.providers)
     _say_who(settings, hosted)
-    pod = wiring.build(settings, hosted)
-    asyncio.run(pod_module.run(pod, settings, devmode=devmode))
+    asyncio.run(pod.run(settings, hosted, devmode=devmode))
 
 
 def _say_who(settings: Settings, hosted: AgentFile) -> None:

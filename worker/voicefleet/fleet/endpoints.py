@@ -32,6 +32,7 @@ class Said(BaseModel):
     phase: Phase
     slots: Count
     calls: Count
+    calls_by_state: dict[str, Count]
     oldest_call_seconds: Seconds | None
     seconds_left: Seconds | None
 
@@ -108,8 +109,10 @@ async def _ask(http: aiohttp.ClientSession, name: str, url: URL) -> Pod:
         said = Said.model_validate_json(body)
     except ValidationError:
         return Pod(name, problem="answers, but not as a pod of voicefleet")
+    finishing = said.calls_by_state.get("finishing", 0)
     return Pod(
-        *(name, said.phase, said.calls, said.slots),
+        *(name, said.phase, max(0, said.calls - finishing), said.slots),
+        finishing=finishing,
         oldest_call_seconds=said.oldest_call_seconds,
         drain_seconds_left=said.seconds_left if said.phase == "draining" else None,
     )

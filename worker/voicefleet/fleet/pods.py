@@ -31,13 +31,15 @@ LONGEST_WORDS = 200
 class Pod:
     """A pod as it says it is. One that did not say has a `problem`, and nothing else.
 
-    `drain_seconds_left` is until its calls hear a farewell; None where it does not drain.
+    `finishing` are calls whose caller has left, beside those in `calls`. `drain_seconds_left` is
+    until its calls hear a farewell; None where it does not drain.
     """
 
     name: str
     phase: Phase | None = None
     calls: int = 0
     slots: int = 0
+    finishing: int = 0
     oldest_call_seconds: float | None = None
     drain_seconds_left: float | None = None
     problem: str = ""

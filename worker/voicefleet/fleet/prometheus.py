@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import aiohttp
@@ -68,37 +69,44 @@ async def ask(url: str, fleet: str | None = None) -> list[Pod]:
         of(names.SLOTS),
         of(names.OLDEST_CALL),
         of(names.DRAIN_DEADLINE),
+        of(names.CALLS_FINISHING),
         remembered,
         f"up{{{chosen}}} == 0",
     ]
     timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         answers = await asyncio.gather(*(_query(http, url, question) for question in questions))
-    phases, before = _phases(answers[0]), _phases(answers[5])
-    calls, slots, oldest, deadlines = (_values(samples) for samples in answers[1:5])
+    phases, before = _phases(answers[0]), _phases(answers[6])
+    figures = Figures(*(_values(samples) for samples in answers[1:6]))
     missing = [
         Pod(printable(key[1]), problem=f"was {before[key]}, and does not answer Prometheus")
-        for key in _values(answers[6])
+        for key in _values(answers[7])
         if key not in phases and before.get(key) in {"starting", "ready"}
     ]
-    present = [_pod(key, phase, calls, slots, oldest, deadlines) for key, phase in phases.items()]
+    present = [_pod(key, phase, figures) for key, phase in phases.items()]
     return sorted([*present, *missing], key=lambda pod: pod.name)
 
 
-def _pod(
-    key: Key,
-    phase: Phase,
-    calls: Mapping[Key, float],
-    slots: Mapping[Key, float],
-    oldest: Mapping[Key, float],
-    deadlines: Mapping[Key, float],
-) -> Pod:
-    drains = phase == "draining" and deadlines.get(key, 0) > 0
-    count = int(calls.get(key, 0))
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What Prometheus has of each pod, by the pod."""
+
+    calls: Mapping[Key, float]
+    slots: Mapping[Key, float]
+    oldest: Mapping[Key, float]
+    deadlines: Mapping[Key, float]
+    finishing: Mapping[Key, float]
+
+
+def _pod(key: Key, phase: Phase, figures: Figures) -> Pod:
+    deadline = figures.deadlines.get(key, 0)
+    calls, finishing = int(figures.calls.get(key, 0)), int(figures.finishing.get(key, 0))
+    drains = phase == "draining" and deadline > 0
     return Pod(
-        *(printable(key[1]), phase, count, int(slots.get(key, 0))),
-        oldest_call_seconds=oldest.get(key) if count else None,
-        drain_seconds_left=max(0.0, deadlines[key] - time.time()) if drains else None,
+        *(printable(key[1]), phase, calls, int(figures.slots.get(key, 0))),
+        finishing=finishing,
+        oldest_call_seconds=figures.oldest.get(key) if calls or finishing else None,
+        drain_seconds_left=max(0.0, deadline - time.time()) if drains else None,
     )
 
 

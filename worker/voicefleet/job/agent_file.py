@@ -15,10 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
-from livekit.agents.cli import discover
-from livekit.agents.worker import ServerType, WorkerPermissions
 
 from voicefleet import errors
+from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.providers.keys import PIPELINE, Part
 
 # What builds a session out of our settings, and the parts that it wants for it. Known by name:
@@ -37,20 +36,16 @@ WHAT_TO_WRITE = (
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """What the file registered with its own `AgentServer`.
-
-    The attributes of LiveKit's `AgentServer` read here (1.8.9, worker.py) are private; they are
-    listed in tests/architecture and read nowhere else.
-    """
+    """The file's own server, which the pod runs, and what the file registered with it."""
 
     source: str
+    server: AgentServer
     agent_name: str
     entrypoint: Callable[[JobContext], Awaitable[None]]
     on_request: Callable[[JobRequest], Any] | None
     on_session_end: Callable[[JobContext], Any] | None
+    on_simulation_end: Callable[[Any], Any] | None
     setup: Callable[[JobProcess], Any] | None
-    server_type: ServerType
-    permissions: WorkerPermissions
     parts: frozenset[Part]
     """What it wants of our providers; nothing where it brings its own."""
 
@@ -66,20 +61,20 @@ def load(name: str) -> AgentFile:
     """
     module = _import(name)
     server = _only_server(name, module)
-    entrypoint = server._entrypoint_fnc
-    if entrypoint is None:
+    found = livekit_server.registered(server)
+    if found.entrypoint is None:
         raise errors.AgentFileError(
             f"{name} makes an AgentServer, but registers no session with it", fix=WHAT_TO_WRITE
         )
     return AgentFile(
         source=str(module.__file__),
-        agent_name=server._agent_name,
-        entrypoint=entrypoint,
-        on_request=server._request_fnc,
-        on_session_end=server._session_end_fnc,
-        setup=server.setup_fnc,
-        server_type=server._server_type,
-        permissions=server._permissions,
+        server=server,
+        agent_name=found.agent_name,
+        entrypoint=found.entrypoint,
+        on_request=found.on_request,
+        on_session_end=found.on_session_end,
+        on_simulation_end=found.on_simulation_end,
+        setup=found.setup,
         parts=_parts(module),
     )
 
@@ -88,14 +83,16 @@ def _import(name: str) -> ModuleType:
     path = Path(name)
     if path.suffix == ".py" or path.is_absolute():
         return _import_path(path)
-    module = f"voicefleet.agents.{name}.agent" if "." not in name else name
+    module = f"voicefleet.agents.{name}.agent" if name in shipped() else name
     try:
-        known = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        known = False
-    if not known:
+        is_there = importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        is_there = False
+    if not is_there:
         raise errors.AgentFileError(
-            f"VOICEFLEET_AGENT is {name!r}, and there is no such module", fix=_what_there_is()
+            f"VOICEFLEET_AGENT is {name!r}, and there is no such module (in {Path.cwd()},"
+            " or elsewhere on the path)",
+            fix=_what_there_is(),
         )
     return _run(name, module)
 
@@ -107,12 +104,12 @@ def _import_path(path: Path) -> ModuleType:
             f" (seen from {Path.cwd()})",
             fix=_what_there_is(),
         )
-    found = discover.get_module_data_from_path(path)
-    sys.path.insert(0, str(found.extra_sys_path))
-    module = _run(str(path), found.module_import_str)
+    folder, module_name = livekit_server.module_of(path)
+    sys.path.insert(0, str(folder))
+    module = _run(str(path), module_name)
     if Path(str(module.__file__)).resolve() != path.resolve():
         raise errors.AgentFileError(
-            f"{path} would be imported as {found.module_import_str!r}, a name that"
+            f"{path} would be imported as {module_name!r}, a name that"
             f" {module.__file__} has already",
             fix="rename your file",
         )
@@ -176,7 +173,11 @@ def _parts(module: ModuleType) -> frozenset[Part]:
     return frozenset[Part]().union(*used)
 
 
+def shipped() -> list[str]:
+    """The names of the agents that come with voicefleet."""
+    folder = Path(__file__).parent.parent / "agents"
+    return sorted(file.parent.name for file in folder.glob("*/agent.py"))
+
+
 def _what_there_is() -> str:
-    agents = Path(__file__).parent.parent / "agents"
-    shipped = sorted(folder.parent.name for folder in agents.glob("*/agent.py"))
-    return f"give the path of a .py file, a module, or one of: {', '.join(shipped)}"
+    return f"give the path of a .py file, a module, or one of: {', '.join(shipped())}"

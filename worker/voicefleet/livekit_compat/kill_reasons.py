@@ -1,46 +1,51 @@
-"""Why LiveKit killed a process, as it says itself, in its log and nowhere else.
+"""Why LiveKit killed a job process, as it says in its log and nowhere else.
 
 livekit-agents 1.8.9, ipc/supervised_proc.py: a process past its memory limit, and one whose event
-loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL. The drills in
-`tests/promises/test_isolation.py` fail where an update of LiveKit changes the first two.
+loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from voicefleet.telemetry.messages import Cause
+from enum import StrEnum
 
 LIVEKIT_LOGGER = "livekit.agents"
 
-WORDS: dict[str, Cause] = {
-    "process exceeded memory limit, killing it": Cause.MEMORY,
-    "process is unresponsive, killing process": Cause.UNRESPONSIVE,
-    "process did not ack shutdown in time, killing process": Cause.UNRESPONSIVE,
-    "process did not exit in time, killing process": Cause.UNRESPONSIVE,
+
+class KillReason(StrEnum):
+    MEMORY = "memory"
+    UNRESPONSIVE = "unresponsive"
+
+
+# How LiveKit's sentences end.
+SENTENCES: dict[str, KillReason] = {
+    "process exceeded memory limit, killing it": KillReason.MEMORY,
+    "process is unresponsive, killing process": KillReason.UNRESPONSIVE,
+    "process did not ack shutdown in time, killing process": KillReason.UNRESPONSIVE,
+    "process did not exit in time, killing process": KillReason.UNRESPONSIVE,
 }
 
 
 class KillReasons(logging.Filter):
-    """Remembers the cause of each death until it is asked for. From any thread."""
+    """Remembers the reason of each kill until it is asked for. From any thread."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._causes: dict[int, Cause] = {}
+        self._reasons: dict[int, KillReason] = {}
         self._shown_from = logging.NOTSET
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Look at a record of LiveKit's parent, and let it pass unless its level is not wanted."""
         pid = getattr(record, "pid", None)
         if record.levelno >= logging.ERROR and isinstance(pid, int):
-            for words, cause in WORDS.items():
-                if str(record.msg).endswith(words):
-                    self._causes[pid] = cause
+            for sentence, reason in SENTENCES.items():
+                if str(record.msg).endswith(sentence):
+                    self._reasons[pid] = reason
         return record.levelno >= self._shown_from
 
-    def cause_of(self, pid: int) -> Cause | None:
+    def pop(self, pid: int | None) -> KillReason | None:
         """Why this process was killed, or None if LiveKit did not; it is forgotten then."""
-        return self._causes.pop(pid, None)
+        return self._reasons.pop(pid, None) if pid is not None else None
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -1,18 +1,215 @@
-"""Tells LiveKit at once that a slot is free: by itself it hears every 2.5 s, and meanwhile the next
-caller is refused although there is room.
+"""LiveKit's `AgentServer`, the one that the agent file made, as our pod runs it: what the file
+registered is read, our settings and entrypoint are put in, and a few of its private parts are used.
+
+Everything here is of livekit-agents 1.8.9, worker.py, where no other file is named;
+`tests/livekit_compat/test_server.py` says in words what a later one has changed.
 """
 
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from livekit.agents import AgentServer, utils
+from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, utils
+from livekit.agents.cli import discover
 
 logger = logging.getLogger(__name__)
 
+# What an agent file may give its AgentServer and our settings replace: the option's name and the
+# attribute that holds it. Load is ours because LiveKit's own is the machine's CPU.
+REPLACED_OPTIONS = {
+    "ws_url": "_ws_url",
+    "api_key": "_api_key",
+    "api_secret": "_api_secret",
+    "host": "_host",
+    "port": "_port",
+    "load_fnc": "_load_fnc",
+    "load_threshold": "_load_threshold",
+    "max_retry": "_max_retry",
+    "num_idle_processes": "_num_idle_processes",
+    "initialize_process_timeout": "_initialize_process_timeout",
+    "session_end_timeout": "_session_end_timeout",
+    "drain_timeout": "_drain_timeout",
+    "job_executor_type": "_job_executor_type",
+    "job_memory_warn_mb": "_job_memory_warn_mb",
+    "job_memory_limit_mb": "_job_memory_limit_mb",
+    "multiprocessing_context": "_mp_ctx_str",
+    "log_level": "_log_level",
+}
+
+# What LiveKit logs of a connection that it gives up, and the error that it ends with.
+CONNECTION_TASK_ERROR = "Error in _connection_task"
+CONNECTION_FAILED = "failed to connect to livekit"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What an agent file registered with its server."""
+
+    agent_name: str
+    entrypoint: Callable[[JobContext], Awaitable[None]] | None
+    on_request: Callable[[JobRequest], Any] | None
+    on_session_end: Callable[[JobContext], Any] | None
+    on_simulation_end: Callable[[Any], Any] | None
+    setup: Callable[[JobProcess], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What runs in place of what the file registered, and calls it. All but `on_request` and
+    `load` run in job processes, so they are functions of modules.
+    """
+
+    entrypoint: Callable[[JobContext], Awaitable[None]]
+    on_session_end: Callable[[JobContext], Awaitable[None]]
+    on_simulation_end: Callable[[Any], Any] | None
+    setup: Callable[[JobProcess], Any]
+    on_request: Callable[[JobRequest], Awaitable[None]]
+    load: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What our settings decide of the server. Memory in MiB, where 0 is no limit."""
+
+    url: str | None
+    api_key: str | None
+    api_secret: str | None
+    agent_name: str
+    max_retry: int
+    load_threshold: float
+    idle_processes: int
+    initialize_timeout_seconds: float
+    drain_timeout_seconds: int
+    session_end_timeout_seconds: float
+    memory_warn_mb: float
+    memory_limit_mb: float
+    preload_modules: tuple[str, ...]
+    log_level: str
+
+
+def module_of(path: Path) -> tuple[Path, str]:
+    """The folder that has to be on the path, and the name to import an agent file by, as LiveKit's
+    own command imports it (cli/discover.py).
+    """
+    found = discover.get_module_data_from_path(path)
+    return found.extra_sys_path, found.module_import_str
+
+
+def registered(server: AgentServer) -> Registered:
+    """What the file registered; read before `configure` puts ours in its place."""
+    return Registered(
+        agent_name=server._agent_name,
+        entrypoint=server._entrypoint_fnc,
+        on_request=server._request_fnc,
+        on_session_end=server._session_end_fnc,
+        on_simulation_end=server._simulation_end_fnc,
+        setup=server.setup_fnc,
+    )
+
+
+def replaced_options(server: AgentServer) -> list[str]:
+    """The options that the file has given its server and that our settings replace. An address or
+    key that LiveKit's own variables hold as well is none of the file's.
+    """
+    plain = AgentServer()
+    return [
+        name
+        for name, attribute in REPLACED_OPTIONS.items()
+        if getattr(server, attribute) != getattr(plain, attribute)
+    ]
+
+
+def configure(server: AgentServer, options: Options, hooks: Hooks) -> None:
+    """Give the file's server our options and hooks. What else the file has set stays: its
+    listeners, its permissions, its proxy, its time for shutdown callbacks.
+    """
+    server.update_options(
+        ws_url=options.url or "",
+        api_key=options.api_key or "",
+        api_secret=options.api_secret or "",
+        max_retry=options.max_retry,
+        job_executor_type=JobExecutorType.PROCESS,
+        load_threshold=options.load_threshold,
+        job_memory_warn_mb=options.memory_warn_mb,
+        job_memory_limit_mb=options.memory_limit_mb,
+        drain_timeout=options.drain_timeout_seconds,
+        num_idle_processes=options.idle_processes,
+        session_end_timeout=options.session_end_timeout_seconds,
+        initialize_process_timeout=options.initialize_timeout_seconds,
+    )
+    plain = AgentServer()
+    # LiveKit's own health port, which says too little: it listens on a free port that nobody asks.
+    server._host, server._port = "127.0.0.1", 0
+    server._mp_ctx_str, server._mp_ctx = plain._mp_ctx_str, plain._mp_ctx
+    server._log_level = options.log_level
+    server._agent_name = options.agent_name
+    server._preload_modules = [*dict.fromkeys([*server._preload_modules, *options.preload_modules])]
+    server.setup_fnc, server.load_fnc = hooks.setup, hooks.load
+    server._entrypoint_fnc = hooks.entrypoint
+    server._request_fnc = hooks.on_request
+    server._session_end_fnc = hooks.on_session_end
+    server._simulation_end_fnc = hooks.on_simulation_end
+    # LiveKit refuses by an estimate of its own, before any request function and uncounted; every
+    # offer is for our admission to answer.
+    server._is_available = lambda: True  # type: ignore[method-assign]
+
+
+def wrap_http_session(server: AgentServer, wrap: Callable[[Any], Any]) -> None:
+    """Have the server's next connections go through `wrap(session)`. Call it when the server has
+    started and before it connects: in its event `worker_started`.
+    """
+    server._http_session = wrap(server._http_session)
+
+
+def keep_spare_process(server: AgentServer, spare: int = 1) -> None:
+    """Keep at least so many warm processes, also where every slot is taken: LiveKit alone keeps
+    none then. Call it in the event `worker_started`.
+    """
+    pool = server._proc_pool
+    set_target = pool.set_target_idle_processes
+
+    def set_target_or_spare(count: int) -> None:
+        set_target(max(count, spare))
+
+    pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign]
+
+
+def watch_processes(
+    server: AgentServer,
+    launched: Callable[[str, float], None],
+    closed: Callable[[str, int | None], None],
+) -> None:
+    """Tell the job id and the moment of its offer (unix seconds) when a process is given a job, and
+    the job id and pid when a process with a job has ended, as LiveKit sees it. Call it in the event
+    `worker_started` (ipc/proc_pool.py, ipc/job_executor.py).
+    """
+
+    def tell_launched(process: Any) -> None:
+        if (job := process.running_job) is not None:
+            launched(job.job.id, job.received_at)
+
+    def tell_closed(process: Any) -> None:
+        if (job := process.running_job) is not None:
+            closed(job.job.id, process.pid)
+
+    server._proc_pool.on("process_job_launched", tell_launched)
+    server._proc_pool.on("process_closed", tell_closed)
+
+
+def inference_is_alive(server: AgentServer) -> bool:
+    """Whether the process that runs models for all jobs lives, or none is needed."""
+    executor = getattr(server, "_inference_executor", None)
+    return executor is None or executor.is_alive()
+
 
 async def report_load_now(server: AgentServer) -> None:
-    """Have LiveKit's worker look at its load and report it, as its own timers do. Never raises:
-    whoever tells it listens to a call that goes on.
+    """Have LiveKit's worker look at its load and report it, as its own timers do every 2.5 s:
+    meanwhile the next caller would be refused although there is room. Never raises: the
+    caller listens to a call that goes on.
     """
     try:
         await server._refresh_worker_load()
@@ -20,4 +217,24 @@ async def report_load_now(server: AgentServer) -> None:
         with contextlib.suppress(utils.aio.ChanClosed):
             await server._update_worker_status()
     except Exception:
-        logger.exception("a free slot was not reported")
+        logger.exception("free slot not reported")
+
+
+def is_connection_failure(error: RuntimeError) -> bool:
+    """Whether `AgentServer.run` has ended because LiveKit could not be reached again."""
+    return CONNECTION_FAILED in str(error)
+
+
+@contextmanager
+def hidden_connection_error() -> Iterator[None]:
+    """Leave out the traceback of a lost connection; the pod raises it as an error with its fix."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.getMessage() != CONNECTION_TASK_ERROR
+
+    livekit = logging.getLogger("livekit.agents")
+    livekit.addFilter(is_other)
+    try:
+        yield
+    finally:
+        livekit.removeFilter(is_other)

@@ -4,24 +4,31 @@ import ipaddress
 import secrets
 from datetime import UTC, datetime
 
-from voicefleet.pod.calls import PodState
+from voicefleet.pod.calls import CallTable
+from voicefleet.pod.phase import PodState
+
+Value = str | int | float | dict[str, int] | None
 
 
-def report(state: PodState) -> dict[str, str | int | float | None]:
-    """How far the drain is; times are unix seconds, and null without a drain or without a call."""
+def report(state: PodState, table: CallTable) -> dict[str, Value]:
+    """How far the drain is. Times are unix seconds, and null without a drain or without a call.
+    `calls` are those that a drain waits for, also those that finish; an offer is none yet.
+    """
     deadline = state.drain_deadline_at
     return {
         "phase": state.phase.value,
-        "slots": state.slots,
-        "calls": state.call_count,
-        "oldest_call_seconds": state.oldest_call_seconds,
+        "slots": table.slots,
+        "free_slots": table.free,
+        "calls": table.taken,
+        "calls_by_state": table.by_state(),
+        "oldest_call_seconds": table.oldest_seconds,
         "drain_began_at": state.drain_began_at,
         "drain_deadline_at": deadline,
         "seconds_left": None if deadline is None else max(0.0, deadline - state.clock()),
     }
 
 
-def as_lines(report: dict[str, str | int | float | None]) -> str:
+def as_lines(report: dict[str, Value]) -> str:
     """For people: a line each, times as UTC, durations in whole seconds."""
     return "".join(f"{name}: {_readable(name, value)}\n" for name, value in report.items())
 
@@ -50,9 +57,11 @@ def _is_loopback(peer: str | None) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _readable(name: str, value: str | float | None) -> str:
+def _readable(name: str, value: Value) -> str:
     if value is None:
         return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {state}" for state, count in value.items() if count) or "none"
     if isinstance(value, float):
         if name.endswith("_at"):
             return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")

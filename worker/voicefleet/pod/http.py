@@ -1,4 +1,4 @@
-"""The pod's HTTP endpoints: probes for Kubernetes, and the drain for whoever operates it.
+"""The pod's HTTP endpoints: probes for Kubernetes, metrics, and the drain for whoever operates it.
 
 Paths, status codes, `?verbose` and `?exclude` follow Kubernetes' own health endpoints:
 https://kubernetes.io/docs/reference/using-api/health-checks/
@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from aiohttp import http_exceptions, web
 
 from voicefleet.pod import drainz, probes
-from voicefleet.pod.calls import PodState
+from voicefleet.pod.calls import CallTable
+from voicefleet.pod.phase import PodState
+
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 LONGEST_BODY_BYTES = 1024
 # No endpoint needs a body; a client that announces one and does not send it is not waited for.
@@ -38,10 +41,12 @@ HEADERS = {"Cache-Control": "no-cache, private", "X-Content-Type-Options": "nosn
 
 def application(
     state: PodState,
+    table: CallTable,
     begin_drain: Callable[[], None],
     *,
     inference_is_alive: Callable[[], Awaitable[bool]],
     drain_token: str | None,
+    scrape: Scrape | None = None,
 ) -> web.Application:
     """Probes and /drainz over this state; other endpoints can be added to its router.
 
@@ -57,7 +62,7 @@ def application(
         app.router.add_get(f"/{probe}/{{check}}", handler)
 
     async def show_drain(request: web.Request) -> web.Response:
-        return _drain_answer(request, state, status=200)
+        return _drain_answer(request, state, table, status=200)
 
     async def start_drain(request: web.Request) -> web.Response:
         speaks_for_another = any(name in request.headers for name in SPEAKS_FOR_ANOTHER)
@@ -66,10 +71,12 @@ def application(
             return _text(DRAIN_REFUSED, status=403)
         if state.drain_began_at is None and not state.is_stopped:
             begin_drain()
-        return _drain_answer(request, state, status=202)
+        return _drain_answer(request, state, table, status=202)
 
     app.router.add_get("/drainz", show_drain)
     app.router.add_post("/drainz", start_drain)
+    if scrape is not None:
+        app.router.add_get("/metrics", _metrics(scrape))
     return app
 
 
@@ -153,8 +160,10 @@ def _not_found_or_not_allowed(request: web.Request, error: web.HTTPException) ->
     return _text("no such path; there are:\n" + "\n".join(paths) + "\n", status=404)
 
 
-def _drain_answer(request: web.Request, state: PodState, *, status: int) -> web.Response:
-    report = drainz.report(state)
+def _drain_answer(
+    request: web.Request, state: PodState, table: CallTable, *, status: int
+) -> web.Response:
+    report = drainz.report(state, table)
     if "verbose" in request.query:
         return _text(drainz.as_lines(report), status=status)
     return _json(report, status=status)
@@ -186,11 +195,8 @@ def _is_our_fault(record: logging.LogRecord) -> bool:
     return not isinstance(error, http_exceptions.HttpProcessingError)
 
 
-Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-
-
-def add(app: web.Application, scrape: Scrape) -> None:
-    """Serve what `scrape` gives for the Accept header: the body and its content type."""
+def _metrics(scrape: Scrape) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """GET /metrics: what `scrape` gives for the Accept header, the body and its content type."""
 
     async def answer(request: web.Request) -> web.Response:
         try:
@@ -200,4 +206,4 @@ def add(app: web.Application, scrape: Scrape) -> None:
             body, content_type = await scrape("")
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    app.router.add_get("/metrics", answer)
+    return answer

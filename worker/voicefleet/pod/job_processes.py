@@ -8,27 +8,28 @@ stranger had sent it: agent code runs in those processes.
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
+from voicefleet.backoff import pause_seconds
 from voicefleet.livekit_compat.kill_reasons import KillReasons
-from voicefleet.pod.calls import Call, PodState
+from voicefleet.pod.calls import Call, CallTable, EndedCall, WrongOrderError
+from voicefleet.pod.phase import PodState
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
-    OUTCOMES,
     CallEnded,
     CallEnding,
     CallStarted,
     Cause,
     EndCall,
     Fact,
+    Joined,
     Order,
-    Outcome,
     PrewarmFailed,
     Proceed,
     Warm,
@@ -37,100 +38,57 @@ from voicefleet.telemetry.messages import (
 
 logger = logging.getLogger(__name__)
 
+# A process that connects says who it is at once.
+FIRST_LINE_SECONDS = 10.0
 
-@dataclass(slots=True, eq=False)
-class Process:
-    """One job process. `began_at` is when its call began, on the monotonic clock."""
+# Before a process loads its models, where others have just failed to.
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
 
-    writer: asyncio.StreamWriter
-    pid: int
-    is_warm: bool = False
-    job_id: str | None = None
-    room_id: str = ""
-    began_at: float = 0.0
-    ended: CallEnded | None = None
-    error: str = "the process ended while it loaded"
-
-
-@dataclass(frozen=True, slots=True)
-class CallOver:
-    """What became of a call that this pod took."""
-
-    job_id: str
-    cause: Cause
-    seconds: float
-
-
-def over_of(process: Process, job_id: str, killed_for: Cause | None) -> CallOver:
-    """What became of the call of a process that is gone. One that said nothing has died."""
-    if process.ended is not None:
-        return CallOver(job_id, process.ended.cause, process.ended.seconds)
-    return CallOver(job_id, killed_for or Cause.CRASHED, time.monotonic() - process.began_at)
-
-
-def log(over: CallOver, room_id: str) -> None:
-    """One record a call, an error where it failed."""
-    outcome = OUTCOMES[over.cause]
-    level = logging.ERROR if outcome is Outcome.FAILED else logging.INFO
-    fields = {
-        "job_id": over.job_id,
-        "room_id": room_id,
-        "outcome": outcome.value,
-        "cause": over.cause.value,
-        "seconds": round(over.seconds, 3),
-    }
-    logger.log(level, "call over", extra=fields)
+PAUSE_AFTER_NONSENSE_SECONDS = 0.1
 
 
 class ProtocolError(Exception):
     """A line that no process of ours would send there and then."""
 
 
-def fact_of(line: bytes) -> Fact:
-    """:raises ProtocolError: if the line is no fact."""
-    try:
-        return messages.FACT.validate_json(line)
-    except ValidationError as error:
-        raise ProtocolError(
-            f"{error.error_count()} violations in a line of {len(line)} bytes"
-        ) from None
+class Observer(Protocol):
+    """Who hears every fact, with the call it is about, and once of each call that has ended."""
+
+    def observe(self, call: Call | None, fact: Fact) -> None: ...
+    def ended(self, call: EndedCall) -> None: ...
+    def not_understood(self) -> None: ...
 
 
-def send(writer: asyncio.StreamWriter, order: Order) -> None:
-    """Without waiting: an order is a few bytes, and a process that is gone needs none."""
-    if not writer.is_closing():
-        writer.write(messages.line(order))
+@dataclass(slots=True, eq=False)
+class JobProcess:
+    """One job process and its end of the line."""
 
+    writer: asyncio.StreamWriter
+    pid: int
+    is_warm: bool = False
+    call: Call | None = None
+    error: str = "the process ended while it loaded"
 
-# A process that connects says who it is at once.
-FIRST_LINE_SECONDS = 10.0
-
-# Before a process loads its models, where others have just failed to.
-LONGEST_PAUSE_SECONDS = 30.0
-
-PAUSE_AFTER_NONSENSE_SECONDS = 0.1
-FORGOTTEN_AFTER_SECONDS = 60.0
-
-
-async def _nothing() -> None:
-    pass
+    def send(self, order: Order) -> None:
+        """Without waiting: an order is a few bytes, and a process that is gone needs none."""
+        if not self.writer.is_closing():
+            self.writer.write(messages.line(order))
 
 
 @dataclass(slots=True)
-class Processes:
-    """Belongs to the parent's event loop. `on_fact` hears every fact, with the job of the call it
-    is about; `on_over` hears once of each call that began.
+class JobProcesses:
+    """Belongs to the parent's event loop. `on_freed` is awaited when a slot may have become free,
+    `on_gone` called with the pid of a process that has ended with a call.
     """
 
+    table: CallTable
     state: PodState
-    deaths: KillReasons
-    on_fact: Callable[[str | None, Fact], None] = lambda *_: None
-    on_over: Callable[[CallOver], None] = lambda _: None
-    on_wrong: Callable[[], None] = lambda: None
-    on_freed: Callable[[], Awaitable[None]] = _nothing
-    _connected: set[Process] = field(default_factory=set)
-    _leaving: set[str] = field(default_factory=set)
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    kill_reasons: KillReasons
+    observer: Observer
+    on_freed: Callable[[], Awaitable[None]]
+    on_gone: Callable[[int], None]
+    _connected: set[JobProcess] = field(default_factory=set, init=False)
 
     @asynccontextmanager
     async def listening(self, path: Path) -> AsyncIterator[None]:
@@ -139,40 +97,32 @@ class Processes:
             self._connection, path, limit=messages.LONGEST_LINE_BYTES
         )
         try:
-            yield
+            with self.kill_reasons.listening():
+                yield
         finally:
             server.close()
             for process in self._connected:
                 process.writer.close()
 
-    @property
-    def warm_count(self) -> int:
-        """Processes that wait for a call; asked from LiveKit's thread for the load, too."""
-        return sum(p.is_warm and p.job_id is None for p in tuple(self._connected))
-
-    def without_leaving(self, calls: Iterable[Call]) -> list[Call]:
-        """Those of LiveKit's jobs that still need their slot: the caller of the others has left.
-        From any thread.
-        """
-        return [job for job in calls if job.id not in self._leaving]
-
-    def pids(self) -> dict[str, int]:
-        """The process of each call."""
-        return {p.job_id: p.pid for p in tuple(self._connected) if p.job_id is not None}
-
     async def end_calls(self, cause: Cause, within_seconds: float) -> None:
         """Have every call ended politely, and wait for it, but not for longer than this."""
-        order = EndCall(cause=cause)
         for process in self._connected:
-            if process.job_id is not None and process.ended is None:
-                send(process.writer, order)
-        self._look_whether_idle()
+            if process.call is not None and process.call.told is None:
+                process.send(EndCall(cause=cause))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                await self._idle.wait()
+                await self.table.drained()
+
+    def closed(self, job_id: str, pid: int | None) -> None:
+        """LiveKit has seen the end of a process that it had given this call. Where that process
+        was connected, the end of its line tells more; it may never have come so far.
+        """
+        call = self.table.get(job_id)
+        if call is not None and call.pid is None:
+            self._over(self.table.gone(call, self._killed_for(pid)))
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        process: Process | None = None
+        process: JobProcess | None = None
         try:
             async with asyncio.timeout(FIRST_LINE_SECONDS):
                 process = self._introduced(await reader.readline(), writer)
@@ -186,7 +136,19 @@ class Processes:
             if process is not None:
                 self._gone(process)
 
-    async def _listen(self, process: Process, reader: asyncio.StreamReader) -> None:
+    def _introduced(self, line: bytes, writer: asyncio.StreamWriter) -> JobProcess:
+        fact = fact_of(line)
+        if not isinstance(fact, Warming):
+            raise ProtocolError(f"expected warming first, and got {fact.type}")
+        process = JobProcess(writer, fact.pid)
+        self._connected.add(process)
+        self.state.job_pids.add(process.pid)
+        failures = self.state.prewarm_failures
+        pause = pause_seconds(failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        process.send(Proceed(after_seconds=pause))
+        return process
+
+    async def _listen(self, process: JobProcess, reader: asyncio.StreamReader) -> None:
         while True:
             try:
                 line = await reader.readline()
@@ -201,67 +163,71 @@ class Processes:
                 self._not_understood(process, error)
                 await asyncio.sleep(PAUSE_AFTER_NONSENSE_SECONDS)
 
-    def _not_understood(self, process: Process | None, error: Exception) -> None:
-        self.on_wrong()
+    def _not_understood(self, process: JobProcess | None, error: Exception) -> None:
+        self.observer.not_understood()
         pid = process.pid if process else None
         logger.warning("process not understood", extra={"pid": pid, "problem": str(error)})
 
-    def _introduced(self, line: bytes, writer: asyncio.StreamWriter) -> Process:
-        fact = fact_of(line)
-        if not isinstance(fact, Warming):
-            raise ProtocolError(f"expected warming first, and got {fact.type}")
-        process = Process(writer, fact.pid)
-        self._connected.add(process)
-        failures = self.state.prewarm_failures
-        pause = min(2.0 ** (failures - 1), LONGEST_PAUSE_SECONDS) if failures else 0.0
-        send(writer, Proceed(after_seconds=pause))
-        return process
-
-    def _take(self, process: Process, fact: Fact) -> None:
+    def _take(self, process: JobProcess, fact: Fact) -> None:
+        call = process.call
         match fact:
-            case Warm():
+            case Warm() if not process.is_warm:
                 process.is_warm = True
                 self.state.warmed()
+                self._count_warm()
             case PrewarmFailed(error=error):
                 process.error = error
-            case CallStarted(job_id=job_id):
-                self._begin(process, job_id)
-            case CallEnding() if process.job_id is not None:
-                self._leaving.add(process.job_id)
-            case CallEnded() if process.job_id is not None and process.ended is None:
-                self._leaving.add(process.job_id)
-                process.ended = fact
-            case Warming() | CallEnding() | CallEnded():
+            case CallStarted(job_id=job_id) if call is None:
+                call = process.call = self._started(process, job_id)
+                self._count_warm()
+            case Joined(seconds=seconds) if call is not None:
+                self.table.joined(call, seconds)
+            case CallEnding() if call is not None:
+                self.table.caller_left(call)
+            case CallEnded() if call is not None and call.told is None:
+                self.table.told_its_end(call, fact)
+            case Warming() | Warm() | CallStarted() | CallEnding() | CallEnded():
                 raise ProtocolError(f"{fact.type} at the wrong time")
-        self.on_fact(process.job_id, fact)
+        self.observer.observe(call, fact)
 
-    def _begin(self, process: Process, job_id: str) -> None:
-        known = {call.id: call for call in self.state.calls()}
-        if process.job_id is not None or job_id in self.pids() or job_id not in known:
-            raise ProtocolError("call_started for a call that is not its own")
-        process.job_id, process.began_at = job_id, time.monotonic()
-        process.room_id = known[job_id].room_id
+    def _started(self, process: JobProcess, job_id: str) -> Call:
+        try:
+            return self.table.started(job_id, process.pid)
+        except WrongOrderError as error:
+            raise ProtocolError(str(error)) from None
 
-    def _gone(self, process: Process) -> None:
+    def _gone(self, process: JobProcess) -> None:
         self._connected.discard(process)
-        killed_for = self.deaths.cause_of(process.pid)
-        if process.job_id is not None:
-            over = over_of(process, process.job_id, killed_for)
-            log(over, process.room_id)
-            self.on_over(over)
-            # By then LiveKit has seen the end of the process, and the job is none of its own.
-            loop = asyncio.get_running_loop()
-            loop.call_later(FORGOTTEN_AFTER_SECONDS, self._leaving.discard, process.job_id)
+        self.state.job_pids.discard(process.pid)
+        self._count_warm()
+        killed_for = self._killed_for(process.pid)
+        if process.call is not None:
+            self._over(self.table.gone(process.call, killed_for))
+            self.on_gone(process.pid)
         elif not process.is_warm and not self.state.is_stopping:
-            self.state.prewarm_failed(process.error)
+            self.state.prewarm_failures += 1
             logger.error(
                 "prewarm failed",
                 extra={"error": process.error, "in_a_row": self.state.prewarm_failures},
             )
-        self._look_whether_idle()
 
-    def _look_whether_idle(self) -> None:
-        if any(process.job_id is not None for process in self._connected):
-            self._idle.clear()
-        else:
-            self._idle.set()
+    def _over(self, ended: EndedCall | None) -> None:
+        if ended is not None:
+            self.observer.ended(ended)
+
+    def _killed_for(self, pid: int | None) -> Cause | None:
+        reason = self.kill_reasons.pop(pid)
+        return None if reason is None else Cause(reason.value)
+
+    def _count_warm(self) -> None:
+        warm = (process for process in self._connected if process.is_warm and process.call is None)
+        self.state.warm_processes = sum(1 for _ in warm)
+
+
+def fact_of(line: bytes) -> Fact:
+    """:raises ProtocolError: if the line is no fact."""
+    try:
+        return messages.FACT.validate_json(line)
+    except ValidationError as error:
+        problem = f"{error.error_count()} violations in a line of {len(line)} bytes"
+        raise ProtocolError(problem) from None

@@ -40,6 +40,10 @@ SMOOTHING_SECONDS = 5.0
 # Reading more often than this adds noise and cost: LiveKit also asks before it answers an offer.
 LEAST_INTERVAL_SECONDS = 0.25
 
+# LiveKit warms no process for the next call while it counts jobs and reads a load of 0
+# (`_load_task`, livekit-agents 1.8.9).
+LEAST_LOAD_RATIO = 0.001
+
 # What could not be read for this long is unknown, and unknown is not full.
 STALE_SECONDS = 10.0
 
@@ -68,6 +72,11 @@ class LoadParts:
     slots: float
     cpu: float
     memory: float
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether one more call would harm those that are on, whatever slots are free."""
+        return max(self.cpu, self.memory) >= 1.0
 
 
 def of(calls: int, slots: int, threshold: float) -> float:
@@ -141,8 +150,10 @@ class LoadMeter:
         self._use = Use(now, now, now)
         self._parts = LoadParts(0.0, 0.0, 0.0)
 
-    def load(self, calls: int) -> float:
-        """0 to the threshold, for this many calls now; samples where the last one is old."""
+    def load(self, calls: int, *, has_calls: bool = False) -> float:
+        """0 to the threshold, for this many calls that hold a slot now; samples where the last one
+        is old. With `has_calls` it is never 0, also where the only call is one that finishes.
+        """
         self._sample()
         use = self._use
         parts = LoadParts(
@@ -151,7 +162,8 @@ class LoadMeter:
             memory_part(use, self._share),
         )
         self._parts = parts
-        return self._threshold * max(parts.slots, parts.cpu, parts.memory)
+        least = LEAST_LOAD_RATIO if has_calls else 0.0
+        return self._threshold * max(parts.slots, parts.cpu, parts.memory, least)
 
     def parts(self) -> LoadParts:
         """What the last load was made of."""

@@ -1,4 +1,7 @@
-"""The life of the pod: start, serve, drain when told to stop, and say why it ended."""
+"""The pod, from top to bottom: what it is made of, how it starts, serves, drains and stops.
+
+`build` wires the parts, each with what it needs; `run` is the life of the pod.
+"""
 
 import asyncio
 import contextlib
@@ -6,37 +9,166 @@ import logging
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from livekit.agents import AgentServer
 
 from voicefleet import errors
-from voicefleet.job import prewarm
-from voicefleet.pod import http, reach
-from voicefleet.pod.wiring import Pod
+from voicefleet.job import call, prewarm
+from voicefleet.job.agent_file import AgentFile
+from voicefleet.livekit_compat import server as livekit_server
+from voicefleet.livekit_compat.kill_reasons import KillReasons
+from voicefleet.pod import cgroup, http, reach, slots, telemetry
+from voicefleet.pod.admission import Admission
+from voicefleet.pod.calls import CallTable
+from voicefleet.pod.job_processes import LONGEST_PAUSE_SECONDS, JobProcesses
+from voicefleet.pod.load import LoadMeter
+from voicefleet.pod.phase import PodState
+from voicefleet.pod.reaper import Reaper
+from voicefleet.pod.reconnect import PacedSession, Reconnect
+from voicefleet.pod.telemetry import PodTelemetry
+from voicefleet.providers import turns
 from voicefleet.settings import Settings, for_jobs
 from voicefleet.settings.pod import FAREWELL_WITHIN_SECONDS
+from voicefleet.settings.pod import Pod as PodSettings
+from voicefleet.telemetry import pod_traces, reports
+from voicefleet.telemetry.call_report import CallTotals
 from voicefleet.telemetry.messages import Cause
+from voicefleet.telemetry.metrics import PodInfo
 
 logger = logging.getLogger(__name__)
 
+BYTES_PER_MB = 1024 * 1024
 
-async def run(pod: Pod, settings: Settings, *, devmode: bool = False) -> None:
+# LiveKit weighs each call on a thread of the loop's pool every 5 s, and reads the load there before
+# each answer: a weighing that hangs in the kernel must not delay an answer.
+THREADS_PER_SLOT = 2
+LEAST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The parts of a pod that its life is about; `server` is the agent file's own."""
+
+    server: AgentServer
+    state: PodState
+    table: CallTable
+    processes: JobProcesses
+    reconnect: Reconnect
+    telemetry: PodTelemetry
+    reaper: Reaper
+
+
+def build(settings: Settings, hosted: AgentFile, socket: Path | None = None) -> Pod:
+    """A pod that runs the agent file's own server. Job processes connect at `socket`; without one
+    they are on their own, as under LiveKit's console.
+    """
+    turns.register(settings.providers)
+    server, agent_name = hosted.server, settings.agent.name or hosted.agent_name
+
+    # What this pod may use, and so how many calls it takes and when it is full.
+    capacity = _capacity(settings.pod)
+    meter = capacity.meter
+    table = CallTable(
+        capacity.slots,
+        finishing_budget=slots.finishing_budget(capacity.slots),
+        agent_name=agent_name,
+        new_totals=partial(CallTotals, keeps_history=settings.telemetry.allow_pii),
+    )
+    state = PodState()
+    reconnect = Reconnect(settings.livekit.retries)
+
+    # What the pod shows of its calls.
+    shown = PodTelemetry(
+        PodInfo(version("voicefleet"), agent_name, version("livekit-agents")),
+        partial(telemetry.reading, table, state, meter, reconnect),
+        table.pids,
+        pod_traces.begin(settings.telemetry),
+        reports.begin(settings.telemetry),
+    )
+
+    # Who takes calls, and who follows them.
+    reaper = Reaper(state)
+    processes = JobProcesses(
+        table,
+        state,
+        KillReasons(),
+        shown,
+        on_freed=partial(livekit_server.report_load_now, server),
+        on_gone=reaper.job_ended,
+    )
+    admission = Admission(table, state, shown, hosted.on_request, lambda: meter.parts().is_harmful)
+
+    def load_now() -> float:
+        """Called on a thread of LiveKit's, whose load task one exception would end for good."""
+        if not state.can_take_calls:
+            return settings.pod.load_threshold
+        return meter.load(table.launched_slots, has_calls=len(table) > 0)
+
+    # The agent file's server, with our settings and hooks.
+    if replaced := livekit_server.replaced_options(server):
+        logger.warning(
+            "options of the agent file's server are replaced", extra={"options": replaced}
+        )
+    if socket is None:
+        setup = partial(prewarm.load, settings=settings)
+    else:
+        setup = partial(prewarm.prewarm, settings=for_jobs(settings), pod=socket)
+    livekit_server.configure(
+        server,
+        _options(settings, agent_name, capacity),
+        livekit_server.Hooks(
+            entrypoint=call.answer,
+            on_session_end=call.end,
+            on_simulation_end=call.simulation_ended if hosted.on_simulation_end else None,
+            setup=setup,
+            on_request=admission.answer,
+            load=load_now,
+        ),
+    )
+
+    # What LiveKit tells of itself.
+    def started() -> None:
+        state.is_serving = True
+        livekit_server.wrap_http_session(server, partial(PacedSession, pace=reconnect))
+        livekit_server.keep_spare_process(server)
+        livekit_server.watch_processes(server, table.launched, processes.closed)
+
+    def registered(*_: object) -> None:
+        if state.is_registered:
+            shown.metrics.reconnected()
+        state.is_registered = True
+        reconnect.registered()
+
+    server.on("worker_started", started)
+    server.on("worker_registered", registered)
+    return Pod(server, state, table, processes, reconnect, shown, reaper)
+
+
+async def run(settings: Settings, hosted: AgentFile, *, devmode: bool = False) -> None:
     """Serve calls until a signal or /drainz says stop, then let every call end; in `devmode` end
     them at once.
 
     :raises LiveKitError: if LiveKit does not come, goes for good, or refuses the key.
     :raises PortError: if the port of the endpoints is taken.
     """
-    with _signals() as told_to_stop:
+    # Only this user may enter the folder of the socket.
+    with tempfile.TemporaryDirectory(prefix="voicefleet-") as folder, _signals() as told_to_stop:
+        socket = Path(folder) / "pod.sock"
+        pod = build(settings, hosted, socket)
+        threads = max(LEAST_THREADS, THREADS_PER_SLOT * pod.table.slots)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "pod"))
         async with (
             pod.telemetry.showing(),
             _endpoints(pod, settings, told_to_stop),
-            _processes(pod, settings),
+            pod.processes.listening(socket),
+            pod.reaper.reaping(),
         ):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)
@@ -74,24 +206,49 @@ async def _serve_until(
         raise _gone(settings, "it refuses to register this pod")
 
 
+async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> None:
+    with livekit_server.hidden_connection_error():
+        try:
+            await server.run(devmode=devmode)
+        except RuntimeError as error:
+            if not livekit_server.is_connection_failure(error):
+                raise
+            raise _gone(settings, str(error)) from error
+
+
+async def _drain(pod: Pod, settings: Settings) -> None:
+    logger.info("draining", extra={"calls": pod.table.taken})
+    try:
+        await pod.server.drain()
+    except TimeoutError:
+        # What is still on is ended with words, and each agent file's own end is waited for.
+        logger.warning("drain deadline reached", extra={"calls": pod.table.taken})
+        handlers_seconds = settings.pod.session_end_timeout_seconds
+        await pod.processes.end_calls(Cause.DRAINED, FAREWELL_WITHIN_SECONDS + handlers_seconds)
+
+
 @asynccontextmanager
 async def _endpoints(
     pod: Pod, settings: Settings, told_to_stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    """The probes and /drainz, from before the start to after the drain."""
+    """The probes, /metrics and /drainz, from before the start to after the drain."""
 
     def begin_drain() -> None:
         pod.state.begin_drain(settings.pod.drain_timeout_seconds)
         told_to_stop.set()
 
+    async def inference_is_alive() -> bool:
+        return livekit_server.inference_is_alive(pod.server)
+
     token = settings.pod.drain_token
     app = http.application(
         pod.state,
+        pod.table,
         begin_drain,
-        inference_is_alive=partial(_inference_is_alive, pod.server),
+        inference_is_alive=inference_is_alive,
         drain_token=token.get_secret_value() if token else None,
+        scrape=pod.telemetry.scrape,
     )
-    http.add(app, pod.telemetry.scrape)
     async with AsyncExitStack() as stack:
         try:
             serving = http.serving(app, settings.pod.http_host, settings.pod.http_port)
@@ -102,49 +259,6 @@ async def _endpoints(
         yield
 
 
-@asynccontextmanager
-async def _processes(pod: Pod, settings: Settings) -> AsyncIterator[None]:
-    """The socket to the job processes, in a folder that nobody else may enter."""
-    with tempfile.TemporaryDirectory(prefix="voicefleet-") as folder:
-        path = Path(folder) / "pod.sock"
-        pod.server.setup_fnc = partial(prewarm.prewarm, settings=for_jobs(settings), pod=path)
-        with pod.processes.deaths.listening():
-            async with pod.processes.listening(path):
-                yield
-
-
-async def _inference_is_alive(server: AgentServer) -> bool:
-    """What LiveKit's own health port knows of its inference process (1.8.9, worker.py)."""
-    port = server.worker_info.http_port
-    if port == 0:
-        return True
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}/") as response,
-    ):
-        return response.status == 200 or "inference" not in await response.text()
-
-
-async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> None:
-    hidden = _ReportedByUs()
-    logging.getLogger("livekit.agents").addFilter(hidden)
-    try:
-        await server.run(devmode=devmode)
-    except RuntimeError as error:
-        if "failed to connect to livekit" not in str(error):
-            raise
-        raise _gone(settings, str(error)) from error
-    finally:
-        logging.getLogger("livekit.agents").removeFilter(hidden)
-
-
-def _gone(settings: Settings, why: str) -> errors.LiveKitError:
-    return errors.LiveKitError(
-        f"LiveKit at {settings.livekit.url} is gone: {why}",
-        fix="see whether LiveKit runs, and whether it still knows LIVEKIT_API_KEY",
-    )
-
-
 def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     address = f"{settings.pod.http_host}:{settings.pod.http_port}"
     return errors.PortError(
@@ -153,15 +267,11 @@ def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     )
 
 
-async def _drain(pod: Pod, settings: Settings) -> None:
-    logger.info("draining", extra={"calls": pod.state.call_count})
-    try:
-        await pod.server.drain()
-    except TimeoutError:
-        # What is still on is ended with words, and each agent file's own end is waited for.
-        logger.warning("drain deadline reached", extra={"calls": pod.state.call_count})
-        handlers_seconds = settings.pod.session_end_timeout_seconds
-        await pod.processes.end_calls(Cause.DRAINED, FAREWELL_WITHIN_SECONDS + handlers_seconds)
+def _gone(settings: Settings, why: str) -> errors.LiveKitError:
+    return errors.LiveKitError(
+        f"LiveKit at {settings.livekit.url} is gone: {why}",
+        fix="see whether LiveKit runs, and whether it still knows LIVEKIT_API_KEY",
+    )
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
@@ -193,8 +303,64 @@ def _signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-class _ReportedByUs(logging.Filter):
-    """Hides the traceback of a lost connection, which `run` raises as an error with its fix."""
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the pod may use, decided once. The memory of a call is PSS in bytes; its limit is None
+    where a call has none.
+    """
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.getMessage() != "Error in _connection_task"
+    slots: int
+    meter: LoadMeter
+    warn_bytes: int
+    limit_bytes: int | None
+
+
+def _capacity(pod: PodSettings) -> Capacity:
+    source = cgroup.find()
+    limits = source.limits()
+    limits = replace(limits, memory_bytes=pod.memory_limit_bytes or limits.memory_bytes)
+    share = cgroup.share_of(limits, pod.cpu_request_cores, cgroup.usable_cores())
+    decided = slots.decide(pod.slots, share.cpu_cores, share.memory_bytes)
+    logger.info("slots decided", extra={"slots": decided.slots, "reason": decided.reason})
+
+    limit_bytes = pod.call_memory_limit_bytes or slots.call_memory_limit_bytes(
+        share.memory_bytes, decided.slots
+    )
+    warn_bytes = slots.call_memory_warn_bytes(pod.call_memory_warn_bytes, limit_bytes)
+    if limit_bytes is None and share.memory_bytes is not None:
+        fix = (
+            "raise the pod's memory, lower VOICEFLEET_SLOTS, or set"
+            " VOICEFLEET_CALL_MEMORY_LIMIT_BYTES"
+        )
+        logger.warning(
+            "a call has no memory limit of its own: one that leaks may end them all",
+            extra={"pod_bytes": share.memory_bytes, "fix": fix},
+        )
+    else:
+        said = {"warn_bytes": warn_bytes, "limit_bytes": limit_bytes}
+        logger.info("memory of a call decided", extra=said)
+    meter = LoadMeter(decided.slots, pod.load_threshold, share, source.reading)
+    return Capacity(decided.slots, meter, warn_bytes, limit_bytes)
+
+
+def _options(settings: Settings, agent_name: str, capacity: Capacity) -> livekit_server.Options:
+    pod, livekit = settings.pod, settings.livekit
+    return livekit_server.Options(
+        url=livekit.url,
+        api_key=livekit.api_key,
+        api_secret=livekit.secret,
+        agent_name=agent_name,
+        max_retry=livekit.retries,
+        load_threshold=pod.load_threshold,
+        # A warm process for every free slot: no call waits for one. LiveKit also takes this number
+        # for the calls that fill an idle pod (1.8.9, worker.py, _get_effective_load), so with any
+        # other it would report itself full in a burst while slots are free.
+        idle_processes=capacity.slots,
+        initialize_timeout_seconds=pod.prewarm_timeout_seconds + LONGEST_PAUSE_SECONDS,
+        drain_timeout_seconds=pod.drain_timeout_seconds,
+        session_end_timeout_seconds=pod.session_end_timeout_seconds,
+        memory_warn_mb=capacity.warn_bytes / BYTES_PER_MB,
+        memory_limit_mb=(capacity.limit_bytes or 0) / BYTES_PER_MB,
+        preload_modules=("voicefleet.job.preload",),
+        log_level=settings.logs.level,
+    )

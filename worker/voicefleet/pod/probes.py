@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from voicefleet.pod.calls import Phase, PodState
+from voicefleet.pod.phase import Phase, PodState
 
 # Below the 5 s that the kubelet waits for a liveness probe, so that the answer has a reason in it.
 INFERENCE_SECONDS = 2.0

@@ -7,6 +7,7 @@ import aiohttp
 from livekit import api
 
 from voicefleet import errors
+from voicefleet.backoff import Backoff
 from voicefleet.settings.livekit import LiveKit
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ async def wait(livekit: LiveKit) -> None:
     :raises LiveKitError: when `livekit.wait_seconds` have passed, or the key is refused.
     """
     deadline = asyncio.get_running_loop().time() + livekit.wait_seconds
-    pause = FIRST_PAUSE_SECONDS
+    pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while True:
         try:
             return await check(livekit)
@@ -50,8 +51,7 @@ async def wait(livekit: LiveKit) -> None:
                 "livekit does not answer yet",
                 extra={"problem": error.problem, "gives_up_in_seconds": round(left)},
             )
-        await asyncio.sleep(min(pause, left))
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(min(pauses.next_seconds(), left))
 
 
 class Unreachable(errors.LiveKitError):
@@ -74,6 +74,6 @@ def _refused(livekit: LiveKit, error: api.TwirpError) -> errors.LiveKitError:
             fix="correct LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
         )
     return Unreachable(
-        f"what answers at {livekit.url} is no LiveKit, or an ill one: {answer}",
-        fix="correct LIVEKIT_URL",
+        f"the server at {livekit.url} does not answer as LiveKit does: {answer}",
+        fix="correct LIVEKIT_URL, or see LiveKit's own log",
     )

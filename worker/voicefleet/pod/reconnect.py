@@ -8,14 +8,14 @@ without end. So each attempt to open one goes through here.
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from livekit.agents import AgentServer
+
+from voicefleet.backoff import Backoff
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
@@ -29,19 +29,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Reconnect:
-    """Belongs to the parent's event loop. `attempts` counts those since the last connection that
-    held, `refused` those since LiveKit last took the pod.
+    """Belongs to the parent's event loop. `refused` counts the attempts since LiveKit last took the
+    pod; after more than `most_refused` the pod gives up.
     """
 
     most_refused: int
-    draw: Callable[[], float] = random.random
+    pauses: Backoff = field(
+        default_factory=lambda: Backoff(
+            FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter_ratio=0.5
+        )
+    )
     clock: Callable[[], float] = time.monotonic
-    attempts: int = 0
     refused: int = 0
-    reconnects: int = 0
     registered_at: float | None = None
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
-    _has_been_registered: bool = False
+    _is_first: bool = True
     _patience: asyncio.TimerHandle | None = None
     _hanging_up: asyncio.Task[Any] | None = None
 
@@ -52,30 +54,23 @@ class Reconnect:
     def registered(self) -> None:
         """LiveKit has taken the pod."""
         self._wait_no_longer()
-        self.reconnects += self._has_been_registered
-        self._has_been_registered = True
         self.registered_at, self.refused = self.clock(), 0
-
-    def pause_seconds(self) -> float:
-        """Before the next attempt: none before the first, then doubling, and half of it drawn."""
-        if self.attempts == 0:
-            return 0.0
-        longest = min(FIRST_PAUSE_SECONDS * 2.0 ** (self.attempts - 1), LONGEST_PAUSE_SECONDS)
-        return longest * (0.5 + self.draw() / 2)
 
     async def before_attempt(self) -> None:
         """Wait as long as is due; after the last attempt, say so and wait for the end."""
         self._wait_no_longer()
         if self.registered_at is not None:
             if self.clock() - self.registered_at >= STABLE_SECONDS:
-                self.attempts = 0
+                self.pauses.reset()
+                self._is_first = True
             self.registered_at = None
         if self.refused > self.most_refused:
             self.given_up.set()
             await asyncio.Event().wait()
-        if pause := self.pause_seconds():
-            await asyncio.sleep(pause)
-        self.attempts, self.refused = self.attempts + 1, self.refused + 1
+        if not self._is_first:
+            await asyncio.sleep(self.pauses.next_seconds())
+        self._is_first = False
+        self.refused += 1
 
     def opened(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """A connection, on which LiveKit now has to take the pod, or it is closed."""
@@ -106,11 +101,3 @@ class PacedSession:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
-
-
-def pace(server: AgentServer, by: Reconnect) -> None:
-    """Have the server's next connections go at this pace. Call it when the server has started and
-    before it connects: in its event `worker_started`.
-    """
-    session: Any = PacedSession(server._http_session, by)  # type: ignore[arg-type]
-    server._http_session = session

@@ -30,6 +30,11 @@ CALL_BYTES = 150 * MIB
 LEAST_CALL_LIMIT_BYTES = 2 * CALL_BYTES
 
 
+# Calls that may finish beside a pod full of others: their caller has gone, and the agent file's own
+# end runs. One for each so many slots: at calls of 4 minutes, an end of 1 minute takes a fifth.
+SLOTS_PER_FINISHING_CALL = 4
+
+
 @dataclass(frozen=True, slots=True)
 class SlotDecision:
     """`reason` is one sentence for the log, with the arithmetic in it."""
@@ -67,6 +72,15 @@ def decide(
         f" {_mib(parent_bytes)} for the parent, by {_mib(call_bytes)} a call"
     )
     return SlotDecision(slots, _sentence(slots, f"memory: {planned}; {cpu} would make {by_cpu}"))
+
+
+def finishing_budget(slots: int) -> int:
+    """How many calls may finish without a slot, at least one; more keep theirs until they end.
+
+    >>> finishing_budget(1), finishing_budget(8)
+    (1, 2)
+    """
+    return math.ceil(slots / SLOTS_PER_FINISHING_CALL)
 
 
 def default_slots(cpus: float) -> int:

@@ -48,9 +48,13 @@ class Agent(Group):
         """An import that opens sockets or starts threads does not survive a fork: ours do neither,
         and whoever knows it of their own file may say so.
         """
-        return (
-            "." not in self.file and "/" not in self.file if self.preload is None else self.preload
-        )
+        return self.is_shipped if self.preload is None else self.preload
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the file is the name of an agent that comes with voicefleet."""
+        agents = Path(__file__).parent.parent / "agents"
+        return self.file.isidentifier() and (agents / self.file / "agent.py").is_file()
 
 
 class Shipped(Group):

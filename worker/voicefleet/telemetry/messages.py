@@ -160,7 +160,12 @@ class Cause(StrEnum):
     UNRESPONSIVE = "unresponsive"
     NO_SLOT = "no_slot"
     NOT_WARM = "not_warm"
+    DRAINING = "draining"
+    OVERLOADED = "overloaded"
     AGENT_FILE = "agent_file"
+    AGENT_FILE_FAILED = "agent_file_failed"
+    NOT_ASSIGNED = "not_assigned"
+    NOT_STARTED = "not_started"
 
 
 OUTCOMES: dict[Cause, Outcome] = {
@@ -176,7 +181,13 @@ OUTCOMES: dict[Cause, Outcome] = {
     Cause.UNRESPONSIVE: Outcome.FAILED,
     Cause.NO_SLOT: Outcome.REFUSED,
     Cause.NOT_WARM: Outcome.REFUSED,
+    Cause.DRAINING: Outcome.REFUSED,
+    Cause.OVERLOADED: Outcome.REFUSED,
     Cause.AGENT_FILE: Outcome.REFUSED,
+    Cause.AGENT_FILE_FAILED: Outcome.REFUSED,
+    # LiveKit has asked, was told yes, and gave the call to nobody here.
+    Cause.NOT_ASSIGNED: Outcome.REFUSED,
+    Cause.NOT_STARTED: Outcome.FAILED,
 }
 
 # What a living process may say of its own end.

@@ -73,6 +73,8 @@ class PodReading:
     """
 
     calls_active: int
+    calls_left: int
+    calls_finishing: int
     slots: int
     phase: str
     load: Mapping[str, float] = field(default_factory=dict)
@@ -108,7 +110,8 @@ class Gauges(Collector):
             names.LOAD: {(part,): now.load.get(part, 0.0) for part in names.LOAD_PARTS},
             names.LOAD_REPORTED: {(): now.load_reported},
             names.PHASE: {(phase,): float(phase == now.phase) for phase in names.PHASES},
-            names.DRAIN_CALLS_LEFT: {(): now.calls_active if draining else 0},
+            names.CALLS_FINISHING: {(): now.calls_finishing},
+            names.DRAIN_CALLS_LEFT: {(): now.calls_left if draining else 0},
             names.DRAIN_BEGAN: {(): now.drain_began_at or 0.0},
             names.DRAIN_DEADLINE: {(): now.drain_deadline_at or 0.0},
             names.OLDEST_CALL: {(): now.oldest_call_seconds or 0.0},

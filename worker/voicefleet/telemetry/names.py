@@ -54,6 +54,11 @@ def _counter(
 
 
 CALLS_ACTIVE = _gauge("calls_active", "calls", "How many calls are on now.")
+CALLS_FINISHING = _gauge(
+    "calls_finishing",
+    "calls",
+    "How many calls, whose caller has left, still run the agent file's own end.",
+)
 SLOTS = _gauge("slots", "calls", "How many calls the pod takes at once.")
 LOAD = _gauge("load_ratio", "ratio", "How much of the part is in use, where 1 is full.", "part")
 LOAD_REPORTED = _gauge(
