@@ -62,11 +62,11 @@ CALL = CallRecord(
 QUICK = replace(POLICY, first_pause_seconds=0.01, longest_pause_seconds=0.02)
 
 
-def account_of(*facts: Any, keeps_history: bool = False) -> CallTotals:
-    account = CallTotals(keeps_history=keeps_history)
+def totals_of(*facts: Any, keeps_history: bool = False) -> CallTotals:
+    totals = CallTotals(keeps_history=keeps_history)
     for fact in facts:
-        account.add(fact)
-    return account
+        totals.add(fact)
+    return totals
 
 
 def report(job_id: str = "AJ_one") -> Report:
@@ -90,7 +90,7 @@ def test_a_report_tells_how_the_call_went_from_the_offer_to_the_end() -> None:
         HandedOver(from_agent="reception", to_agent="billing"),
         Stalled(seconds=0.25),
     )
-    said = document(CALL, 30.6, account_of(*facts))
+    said = document(CALL, 30.6, totals_of(*facts))
     assert (said["outcome"], said["cause"]) == ("failed", "crashed")
     assert said["offered_at"] == "2027-01-15T08:00:00.000+00:00"
     assert said["joined_at"] == "2027-01-15T08:00:00.400+00:00"
@@ -121,8 +121,8 @@ def test_a_report_tells_how_the_call_went_from_the_offer_to_the_end() -> None:
 
 def test_what_was_said_is_in_the_report_only_where_it_is_allowed() -> None:
     line = Said(by="caller", text="My name is Ada.")
-    assert "Ada" not in json.dumps(document(CALL, 1.0, account_of(line)))
-    allowed = document(CALL, 1.0, account_of(line, keeps_history=True))
+    assert "Ada" not in json.dumps(document(CALL, 1.0, totals_of(line)))
+    allowed = document(CALL, 1.0, totals_of(line, keeps_history=True))
     assert allowed["pii.history"] == [{"by": "caller", "text": "My name is Ada."}]
 
 
@@ -132,7 +132,7 @@ def test_nothing_of_a_report_but_what_was_said_is_taken_out_of_the_log() -> None
     turn = TurnTaken(transcript_seconds=0.3)
     used = Usage(kind="llm", provider="openai", model="small", input_tokens=1)
     failed = ProviderError(kind="llm", provider="openai", recoverable=False)
-    said = document(CALL, 1.0, account_of(line, turn, used, failed, keeps_history=True))
+    said = document(CALL, 1.0, totals_of(line, turn, used, failed, keeps_history=True))
     for allow_pii in (False, True):
         record = logging.makeLogRecord({"msg": "call report", "report": said})
         RedactingFilter(allow_pii=allow_pii, secrets=()).filter(record)
@@ -141,14 +141,14 @@ def test_nothing_of_a_report_but_what_was_said_is_taken_out_of_the_log() -> None
 
 
 def test_a_call_that_never_stops_talking_is_kept_within_bounds() -> None:
-    account = CallTotals(keeps_history=True)
+    totals = CallTotals(keeps_history=True)
     for number in range(5000):
-        account.add(TurnTaken(transcript_seconds=0.1))
-        account.add(TurnTaken(heard_seconds=0.2))
-        account.add(Said(by="caller", text="x" * 1000))
-        account.add(Usage(kind="llm", provider="p", model=f"m{number}", input_tokens=1))
-        account.add(ProviderError(kind="llm", provider=f"p{number}", recoverable=True))
-    said = document(CALL, 1.0, account)
+        totals.add(TurnTaken(transcript_seconds=0.1))
+        totals.add(TurnTaken(heard_seconds=0.2))
+        totals.add(Said(by="caller", text="x" * 1000))
+        totals.add(Usage(kind="llm", provider="p", model=f"m{number}", input_tokens=1))
+        totals.add(ProviderError(kind="llm", provider=f"p{number}", recoverable=True))
+    said = document(CALL, 1.0, totals)
     assert said["turns"]["count"] == 5000
     assert len(said["turns"]["each"]) == MOST_TURNS
     assert said["history_left_out_characters"] >= 5_000_000 - LONGEST_HISTORY_CHARACTERS
@@ -269,7 +269,7 @@ def test_places_that_hang_delay_the_exit_by_two_seconds_in_all(
     reports = Reports(places)
     began = time.monotonic()
     with caplog.at_level(logging.INFO):
-        reports.call_ended(CALL, 1.0, reports.account())
+        reports.call_ended(CALL, 1.0, CallTotals())
         assert time.monotonic() - began < 0.5
         reports.close()
     assert time.monotonic() - began < 3.0

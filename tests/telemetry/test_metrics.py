@@ -31,6 +31,8 @@ from voicefleet.telemetry.metrics import (
 
 READING = PodReading(
     calls_active=2,
+    calls_left=3,
+    calls_finishing=1,
     slots=4,
     phase="draining",
     load={"slots": 0.5, "cpu": 0.1, "memory": 0.0},
@@ -113,7 +115,8 @@ def test_a_call_is_counted_by_outcome_and_cause_and_all_of_them_are_there_from_t
 def test_gauges_are_asked_for_at_the_scrape() -> None:
     counted = metrics()
     assert value(counted, "calls_active") == 2
-    assert value(counted, "drain_calls_left") == 2
+    assert value(counted, "drain_calls_left") == 3
+    assert value(counted, "calls_finishing") == 1
     assert value(counted, "load_ratio", part="slots") == 0.5
     assert value(counted, "phase", phase="draining") == 1
     assert value(counted, "phase", phase="ready") == 0
@@ -159,8 +162,8 @@ def test_an_openmetrics_scraper_gets_openmetrics() -> None:
 
 
 @pytest.mark.parametrize("metric", names.METRICS, ids=lambda metric: metric.name)
-def test_every_metric_says_how_many_or_how_much_and_is_scraped(metric: names.Metric) -> None:
-    assert metric.meaning.startswith("How ")
+def test_every_metric_says_what_it_measures_and_is_scraped(metric: names.Metric) -> None:
+    assert metric.meaning.startswith(("How ", "When ", "Whether ", "Which "))
     assert metric.unit
     body, _ = metrics().scrape("")
     assert re.search(rf"^# HELP {metric.name} ", body.decode(), re.M)

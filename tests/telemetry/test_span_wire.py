@@ -8,7 +8,8 @@ import pytest
 
 from tests.telemetry.made_spans import span
 from voicefleet.telemetry import span_wire
-from voicefleet.telemetry.span_wire import LONGEST_TEXT, MalformedSpansError
+from voicefleet.telemetry.messages import LONGEST_SPAN_DATA
+from voicefleet.telemetry.span_wire import MalformedSpansError
 
 
 def test_a_span_arrives_as_it_was() -> None:
@@ -31,7 +32,7 @@ def test_many_spans_are_spread_over_lines_that_each_fit() -> None:
     sent = [span(span_id=n + 1, noise=noise.randbytes(2000).hex()) for n in range(100)]
     texts = list(span_wire.encode(sent))
     assert len(texts) > 1
-    assert all(len(text) <= LONGEST_TEXT for text in texts)
+    assert all(len(text) <= LONGEST_SPAN_DATA for text in texts)
     assert sum(len(span_wire.decode(text)) for text in texts) == 100
 
 

@@ -27,7 +27,7 @@ from voicefleet.telemetry.messages import (
     TurnTaken,
     Usage,
 )
-from voicefleet.telemetry.metrics import MOST_HANDOVERS, MOST_MODELS, Bounded
+from voicefleet.telemetry.metrics import MOST_HANDOVERS, MOST_MODELS, BoundedLabels
 from voicefleet.telemetry.private import MARK
 
 # Raised if a field is renamed or changes its meaning; a new field does not change the format.
@@ -81,9 +81,9 @@ class CallTotals:
     _handovers: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _history: list[Json] = field(default_factory=list)
     _characters: int = 0
-    _models: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
-    _providers: Bounded = field(default_factory=lambda: Bounded(MOST_MODELS))
-    _agents: Bounded = field(default_factory=lambda: Bounded(MOST_HANDOVERS))
+    _models: BoundedLabels = field(default_factory=lambda: BoundedLabels(MOST_MODELS))
+    _providers: BoundedLabels = field(default_factory=lambda: BoundedLabels(MOST_MODELS))
+    _agents: BoundedLabels = field(default_factory=lambda: BoundedLabels(MOST_HANDOVERS))
 
     def add(self, fact: Fact) -> None:
         """Count a fact. Facts that are not in a report are ignored."""

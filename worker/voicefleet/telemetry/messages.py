@@ -1,7 +1,7 @@
-"""What a call tells its pod and the pod a call, one JSON object a line, over a Unix socket.
+"""The messages between a job process and its pod: one JSON object a line, over a Unix socket.
 
-Facts go up (`Fact`), orders come down (`Order`). Both ends validate with the adapters below: a line
-that is not of this form is an error at the receiver and never a crash.
+A process sends facts (`Fact`), the pod sends orders (`Order`). Both ends validate each line with
+the adapters below: a line of another form is an error at its receiver and never a crash.
 """
 
 from enum import StrEnum
@@ -9,134 +9,24 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-# A line longer than this is no message of ours.
+# A longer line cannot be one of these messages.
 LONGEST_LINE_BYTES = 64 * 1024
 LONGEST_TEXT = 4096
 LONGEST_IDENTIFIER = 256
+# Base64; the rest of the line is for the JSON around it.
+LONGEST_SPAN_DATA = LONGEST_LINE_BYTES - 256
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Identifier = Annotated[str, Field(max_length=LONGEST_IDENTIFIER)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-
-
-class Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-# Base64, and room in the line for the JSON around it.
-SpanData = Annotated[str, Field(max_length=LONGEST_LINE_BYTES - 256)]
+SpanData = Annotated[str, Field(max_length=LONGEST_SPAN_DATA)]
 ProviderKind = Literal["stt", "llm", "tts", "realtime"]
 
 
-class Joined(Message):
-    """The agent is in the room. Seconds since LiveKit offered the call to the pod."""
-
-    type: Literal["joined"] = "joined"
-    seconds: Seconds
-
-
-class TurnTaken(Message):
-    """What is known of a turn when one of its spans ends: the caller's part tells `transcript` and
-    `end_of_turn`, the agent's the rest. What a leg is stands in `voicefleet.telemetry.names`.
-    """
-
-    type: Literal["turn_taken"] = "turn_taken"
-    transcript_seconds: Seconds | None = None
-    end_of_turn_seconds: Seconds | None = None
-    first_token_seconds: Seconds | None = None
-    first_audio_seconds: Seconds | None = None
-    heard_seconds: Seconds | None = None
-
-
-class Interrupted(Message):
-    """The caller spoke while the agent did, and the agent stopped."""
-
-    type: Literal["interrupted"] = "interrupted"
-
-
-class Usage(Message):
-    """What a model has used since it was last told. `input_tokens` includes the cached ones."""
-
-    type: Literal["usage"] = "usage"
-    kind: ProviderKind
-    provider: Identifier
-    model: Identifier
-    input_tokens: Count = 0
-    cached_tokens: Count = 0
-    output_tokens: Count = 0
-    characters: Count = 0
-    audio_seconds: Seconds = 0.0
-
-
-class ProviderError(Message):
-    """A request to a provider failed; a recoverable one is tried again."""
-
-    type: Literal["provider_error"] = "provider_error"
-    kind: ProviderKind
-    provider: Identifier
-    recoverable: bool
-
-
-class Fallback(Message):
-    """A chain goes on past this provider, which has failed."""
-
-    type: Literal["fallback"] = "fallback"
-    kind: ProviderKind
-    provider: Identifier
-
-
-class Stalled(Message):
-    """The call's event loop stood still, and with it the call's audio."""
-
-    type: Literal["stalled"] = "stalled"
-    seconds: Seconds
-
-
-class HandedOver(Message):
-    """One agent of the call handed it to another; a task that an agent waits for is one too."""
-
-    type: Literal["handed_over"] = "handed_over"
-    from_agent: Identifier
-    to_agent: Identifier
-
-
-class Said(Message):
-    """A line of the conversation, or what a tool was asked and answered; told only where
-    VOICEFLEET_ALLOW_PII lets it be. `name` is the tool's.
-    """
-
-    type: Literal["said"] = "said"
-    by: Literal["caller", "agent", "tool"]
-    text: Text
-    name: Identifier = ""
-    was_interrupted: bool = False
-
-
-class Spans(Message):
-    """Ended spans for the pod to export, as `voicefleet.telemetry.span_wire` writes them."""
-
-    type: Literal["spans"] = "spans"
-    data: SpanData
-
-
-CallFact = (
-    Joined
-    | TurnTaken
-    | Interrupted
-    | Usage
-    | ProviderError
-    | Fallback
-    | Stalled
-    | HandedOver
-    | Said
-    | Spans
-)
-
-
 class Outcome(StrEnum):
-    """COMPLETED: somebody hung up. CUT_SHORT: the pod ended it, with words. FAILED: it broke or
-    died. REFUSED: it was offered and not taken.
+    """How a call ended. COMPLETED: somebody hung up. CUT_SHORT: the pod ended it, with a farewell.
+    FAILED: it broke or its process died. REFUSED: it was offered and not taken.
     """
 
     COMPLETED = "completed"
@@ -146,7 +36,9 @@ class Outcome(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a call ended, or never began. The first seven are told by the call's own process."""
+    """Why a call ended, or never began. Those of `TOLD_CAUSES` come from the call's own process;
+    the pod finds out the others.
+    """
 
     CALLER_LEFT = "caller_left"
     AGENT_LEFT = "agent_left"
@@ -185,36 +77,54 @@ OUTCOMES: dict[Cause, Outcome] = {
     Cause.OVERLOADED: Outcome.REFUSED,
     Cause.AGENT_FILE: Outcome.REFUSED,
     Cause.AGENT_FILE_FAILED: Outcome.REFUSED,
-    # LiveKit has asked, was told yes, and gave the call to nobody here.
+    # LiveKit asked and was told yes, but did not assign the call to this pod.
     Cause.NOT_ASSIGNED: Outcome.REFUSED,
     Cause.NOT_STARTED: Outcome.FAILED,
 }
 
-# What a living process may say of its own end.
-TOLD_CAUSES = frozenset(list(Cause)[:7])
+# The causes that a process may give for its own end.
+TOLD_CAUSES = frozenset(
+    {
+        Cause.CALLER_LEFT,
+        Cause.AGENT_LEFT,
+        Cause.ROOM_CLOSED,
+        Cause.ERROR,
+        Cause.TOO_LONG,
+        Cause.SILENT,
+        Cause.DRAINED,
+    }
+)
 
 
 def _is_told(cause: Cause) -> Cause:
     if cause not in TOLD_CAUSES:
-        raise ValueError("no process can tell this of itself")
+        raise ValueError("a process cannot give this cause for its own end")
     return cause
 
 
 ToldCause = Annotated[Cause, AfterValidator(_is_told)]
 
 
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
 class Warming(Message):
-    """The first line of every process: it is about to load its models, and waits for `Proceed`."""
+    """The first line of every process: it waits for `Proceed`, and then loads its models."""
 
     type: Literal["warming"] = "warming"
     pid: int = Field(gt=0)
 
 
 class Warm(Message):
+    """The models are loaded: the process can take a call."""
+
     type: Literal["warm"] = "warm"
 
 
 class PrewarmFailed(Message):
+    """The models could not be loaded: the process ends."""
+
     type: Literal["prewarm_failed"] = "prewarm_failed"
     error: Text
 
@@ -227,28 +137,133 @@ class CallStarted(Message):
 
 
 class CallEnding(Message):
-    """The caller has hung up: what is left is the end of the process, and the slot is free."""
+    """The caller has hung up. The process still runs the agent file's end handlers."""
 
     type: Literal["call_ending"] = "call_ending"
 
 
 class CallEnded(Message):
-    """The last line of a call that ended in its own process; one that ends without it has died."""
+    """The last line of a process. A process that ends without it has died."""
 
     type: Literal["call_ended"] = "call_ended"
     cause: ToldCause
     seconds: Seconds
 
 
+class Joined(Message):
+    """The agent is in the room. `seconds` is the time since LiveKit offered the call to the pod."""
+
+    type: Literal["joined"] = "joined"
+    seconds: Seconds
+
+
+class TurnTaken(Message):
+    """One part of a turn is over. The caller's part has `transcript` and `end_of_turn`, the agent's
+    part has the others. `names.TURN` says what each leg is.
+    """
+
+    type: Literal["turn_taken"] = "turn_taken"
+    transcript_seconds: Seconds | None = None
+    end_of_turn_seconds: Seconds | None = None
+    first_token_seconds: Seconds | None = None
+    first_audio_seconds: Seconds | None = None
+    heard_seconds: Seconds | None = None
+
+
+class Interrupted(Message):
+    """The caller spoke while the agent did, and the agent stopped."""
+
+    type: Literal["interrupted"] = "interrupted"
+
+
+class Usage(Message):
+    """What a model has used since the last such fact. `input_tokens` includes the cached ones."""
+
+    type: Literal["usage"] = "usage"
+    kind: ProviderKind
+    provider: Identifier
+    model: Identifier
+    input_tokens: Count = 0
+    cached_tokens: Count = 0
+    output_tokens: Count = 0
+    characters: Count = 0
+    audio_seconds: Seconds = 0.0
+
+
+class ProviderError(Message):
+    """A request to a provider failed. LiveKit tries a recoverable one again."""
+
+    type: Literal["provider_error"] = "provider_error"
+    kind: ProviderKind
+    provider: Identifier
+    recoverable: bool
+
+
+class Fallback(Message):
+    """A provider has failed, and its chain goes on with the next one."""
+
+    type: Literal["fallback"] = "fallback"
+    kind: ProviderKind
+    provider: Identifier
+
+
+class Stalled(Message):
+    """The call's event loop stood still, and with it the call's audio."""
+
+    type: Literal["stalled"] = "stalled"
+    seconds: Seconds
+
+
+class HandedOver(Message):
+    """One agent of the call handed it to another. A task that an agent waits for counts as one."""
+
+    type: Literal["handed_over"] = "handed_over"
+    from_agent: Identifier
+    to_agent: Identifier
+
+
+class Said(Message):
+    """A line of the conversation, or a tool's arguments and answer; only if VOICEFLEET_ALLOW_PII is
+    set. `name` is the tool's.
+    """
+
+    type: Literal["said"] = "said"
+    by: Literal["caller", "agent", "tool"]
+    text: Text
+    name: Identifier = ""
+    was_interrupted: bool = False
+
+
+class Spans(Message):
+    """Ended spans for the pod to export, as `voicefleet.telemetry.span_wire` writes them."""
+
+    type: Literal["spans"] = "spans"
+    data: SpanData
+
+
+CallFact = (
+    Joined
+    | TurnTaken
+    | Interrupted
+    | Usage
+    | ProviderError
+    | Fallback
+    | Stalled
+    | HandedOver
+    | Said
+    | Spans
+)
+
+
 class Proceed(Message):
-    """Load now, or after this pause where other processes have just failed to."""
+    """Load the models now, or after a pause if other processes have just failed to load theirs."""
 
     type: Literal["proceed"] = "proceed"
     after_seconds: Seconds = 0.0
 
 
 class EndCall(Message):
-    """Say farewell and end the call, for this cause."""
+    """Say farewell and end the call."""
 
     type: Literal["end_call"] = "end_call"
     cause: ToldCause
@@ -262,10 +277,10 @@ ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="ty
 
 
 def line(message: Message) -> bytes:
-    """The message as it is sent."""
+    """The message as a line of the wire format."""
     return message.model_dump_json().encode() + b"\n"
 
 
 def shortened(text: str) -> str:
-    """The text, cut to what a message may hold."""
+    """The text, cut to the length that a message may hold."""
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

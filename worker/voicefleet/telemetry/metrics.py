@@ -1,7 +1,7 @@
-"""The pod's metrics: one registry in the parent, fed with the facts of every call as they come.
+"""The pod's metrics for Prometheus: one registry in the parent.
 
-Gauges are asked for when Prometheus asks. Nothing here is per call or per process, so the number of
-series stays as it is however many calls there have been.
+Facts of calls are counted as they come; gauges are read at each scrape. No label names a call or a
+process, so the number of series does not grow with the number of calls.
 """
 
 import re
@@ -36,40 +36,23 @@ from voicefleet.telemetry.messages import (
 )
 from voicefleet.telemetry.names import Metric
 
+# How many values a label may have. A pod hosts one agent, and a chart of more models than this
+# would help nobody.
+MOST_MODELS = 32
+MOST_PROVIDERS = 16
+# Pairs of agents. An agent file may give them any names, even one for each caller.
+MOST_HANDOVERS = 32
+
+# The value that stands for all further ones.
 OTHER = "other"
 LONGEST_VALUE = 64
 UNUSUAL = re.compile(r"[^\w./:@+-]")
 
 
-class Bounded:
-    """Lets the first `most` distinct sets of values through, and calls every further one "other".
-
-    Belongs to one thread.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: set[tuple[str, ...]] = set()
-
-    def __call__(self, *values: str) -> tuple[str, ...]:
-        tidy = tuple(_tidy(value) for value in values)
-        if tidy in self._known:
-            return tidy
-        if len(self._known) >= self._most:
-            return (OTHER,) * len(values)
-        self._known.add(tidy)
-        return tidy
-
-
-def _tidy(value: str) -> str:
-    """A name as a label: short, and without what is no part of a name."""
-    return UNUSUAL.sub("_", value)[:LONGEST_VALUE] or "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class PodReading:
-    """What the pod is at this moment. `load` is by part, `call_memory_bytes` by slot from 0 on;
-    times are unix seconds.
+    """The state of the pod at one moment. `load` is by part, `call_memory_bytes` by slot, from 0;
+    times are Unix seconds.
     """
 
     calls_active: int
@@ -94,46 +77,6 @@ class PodInfo:
     livekit_agents_version: str
 
 
-class Gauges(Collector):
-    """One reading of the pod as metrics."""
-
-    def __init__(self, read: Callable[[], PodReading], info: PodInfo) -> None:
-        self._read = read
-        self._info = (info.version, info.agent_name, info.livekit_agents_version)
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        now = self._read()
-        draining = now.phase == "draining"
-        values: dict[Metric, dict[tuple[str, ...], float]] = {
-            names.CALLS_ACTIVE: {(): now.calls_active},
-            names.SLOTS: {(): now.slots},
-            names.LOAD: {(part,): now.load.get(part, 0.0) for part in names.LOAD_PARTS},
-            names.LOAD_REPORTED: {(): now.load_reported},
-            names.PHASE: {(phase,): float(phase == now.phase) for phase in names.PHASES},
-            names.CALLS_FINISHING: {(): now.calls_finishing},
-            names.DRAIN_CALLS_LEFT: {(): now.calls_left if draining else 0},
-            names.DRAIN_BEGAN: {(): now.drain_began_at or 0.0},
-            names.DRAIN_DEADLINE: {(): now.drain_deadline_at or 0.0},
-            names.OLDEST_CALL: {(): now.oldest_call_seconds or 0.0},
-            names.WARM_PROCESSES: {(): now.warm_processes},
-            names.LIVEKIT_CONNECTED: {(): float(now.livekit_connected)},
-            names.CALL_MEMORY: {(str(s),): b for s, b in now.call_memory_bytes.items()},
-            names.INFO: {self._info: 1.0},
-        }
-        for metric, series in values.items():
-            family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in series.items():
-                family.add_metric(labels, value)
-            yield family
-
-
-# A pod hosts one agent; one that uses more models than this is not served by a chart of each.
-MOST_MODELS = 32
-MOST_PROVIDERS = 16
-# Pairs; an agent file may name its agents as it likes, even after the caller.
-MOST_HANDOVERS = 32
-
-
 class PodMetrics:
     """Belongs to the parent's event loop. `read` is called at each scrape and must be quick."""
 
@@ -142,16 +85,16 @@ class PodMetrics:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._models = Bounded(MOST_MODELS)
-        self._providers = Bounded(MOST_PROVIDERS)
-        self._handovers = Bounded(MOST_HANDOVERS)
+        self._models = BoundedLabels(MOST_MODELS)
+        self._providers = BoundedLabels(MOST_PROVIDERS)
+        self._handovers = BoundedLabels(MOST_HANDOVERS)
         for metric in names.METRICS:
             self._create(metric)
         self._registry.register(Gauges(read, info))
         ProcessCollector(registry=self._registry)
 
     def observe(self, fact: Fact) -> None:
-        """Count what a call tells; facts that are nothing to count pass by."""
+        """Count a fact. Facts that have no metric are ignored."""
         match fact:
             case Joined():
                 self._histograms[names.JOIN.name].observe(fact.seconds)
@@ -180,7 +123,7 @@ class PodMetrics:
         self._counters[names.CALLS_TAKEN.name].inc()
 
     def call_ended(self, outcome: Outcome, cause: Cause, seconds: float | None) -> None:
-        """Count a call that is over; `seconds` is None where it never began."""
+        """Count a call that is over or refused; `seconds` is None if it never began."""
         self._count(names.CALLS, outcome.value, cause.value)
         if seconds is not None:
             self._histograms[names.CALL_LENGTH.name].observe(seconds)
@@ -222,8 +165,8 @@ class PodMetrics:
             self._count(names.AUDIO, *who, used.kind, by=used.audio_seconds)
 
     def _begin_errors(self, kind: str, provider: str) -> None:
-        """A provider that is used has its errors at zero: Prometheus' `increase` and `rate` do not
-        see what a series begins with, and that would be the first error.
+        """Start the error counters of a provider that is used at zero. Prometheus' `increase` and
+        `rate` ignore the first value of a series, which would otherwise be the first error.
         """
         for recoverable in ("true", "false"):
             self._counters[names.PROVIDER_ERRORS.name].labels(kind, provider, recoverable)
@@ -250,3 +193,61 @@ class PodMetrics:
             return
         for values in metric.series:
             made.labels(*values)
+
+
+class Gauges(Collector):
+    """Reads the pod at each scrape."""
+
+    def __init__(self, read: Callable[[], PodReading], info: PodInfo) -> None:
+        self._read = read
+        self._info = (info.version, info.agent_name, info.livekit_agents_version)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now = self._read()
+        draining = now.phase == "draining"
+        values: dict[Metric, dict[tuple[str, ...], float]] = {
+            names.CALLS_ACTIVE: {(): now.calls_active},
+            names.SLOTS: {(): now.slots},
+            names.LOAD: {(part,): now.load.get(part, 0.0) for part in names.LOAD_PARTS},
+            names.LOAD_REPORTED: {(): now.load_reported},
+            names.PHASE: {(phase,): float(phase == now.phase) for phase in names.PHASES},
+            names.CALLS_FINISHING: {(): now.calls_finishing},
+            names.DRAIN_CALLS_LEFT: {(): now.calls_left if draining else 0},
+            names.DRAIN_BEGAN: {(): now.drain_began_at or 0.0},
+            names.DRAIN_DEADLINE: {(): now.drain_deadline_at or 0.0},
+            names.OLDEST_CALL: {(): now.oldest_call_seconds or 0.0},
+            names.WARM_PROCESSES: {(): now.warm_processes},
+            names.LIVEKIT_CONNECTED: {(): float(now.livekit_connected)},
+            names.CALL_MEMORY: {(str(s),): b for s, b in now.call_memory_bytes.items()},
+            names.INFO: {self._info: 1.0},
+        }
+        for metric, series in values.items():
+            family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+            for labels, value in series.items():
+                family.add_metric(labels, value)
+            yield family
+
+
+class BoundedLabels:
+    """Keeps the first `most` different sets of label values; every further one becomes "other".
+
+    Belongs to one thread.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[tuple[str, ...]] = set()
+
+    def __call__(self, *values: str) -> tuple[str, ...]:
+        tidy = tuple(_tidy(value) for value in values)
+        if tidy in self._known:
+            return tidy
+        if len(self._known) >= self._most:
+            return (OTHER,) * len(values)
+        self._known.add(tidy)
+        return tidy
+
+
+def _tidy(value: str) -> str:
+    """A name as a label value: short, and of usual characters."""
+    return UNUSUAL.sub("_", value)[:LONGEST_VALUE] or "unknown"

@@ -1,7 +1,6 @@
 """Every metric and every span attribute of ours: its name, unit and meaning, once.
 
-Dashboards, alerts and the collector's configuration may use only these. `series` names the label
-values that are known beforehand, so that each series exists from the start, at zero.
+Dashboards, alerts and the collector's configuration may use only these names.
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`name` is as it is scraped. A histogram's `buckets` are upper bounds in its unit."""
+    """`name` is the name at the scrape. `series` are label values that are known beforehand: these
+    series exist from the start, at zero. A histogram's `buckets` are upper bounds in its unit.
+    """
 
     name: str
     kind: Kind
@@ -53,33 +54,35 @@ def _counter(
     return Metric(PREFIX + name, Kind.COUNTER, unit, meaning, labels, series)
 
 
-CALLS_ACTIVE = _gauge("calls_active", "calls", "How many calls are on now.")
+CALLS_ACTIVE = _gauge("calls_active", "calls", "How many calls are in progress.")
 CALLS_FINISHING = _gauge(
     "calls_finishing",
     "calls",
-    "How many calls, whose caller has left, still run the agent file's own end.",
+    "How many calls still run the agent file's end handlers after the caller has left.",
 )
 SLOTS = _gauge("slots", "calls", "How many calls the pod takes at once.")
 LOAD = _gauge("load_ratio", "ratio", "How much of the part is in use, where 1 is full.", "part")
 LOAD_REPORTED = _gauge(
-    "load_reported_ratio", "ratio", "How much load LiveKit is told of; it offers nothing at 0.7."
+    "load_reported_ratio",
+    "ratio",
+    "How much load the pod reports to LiveKit, which offers nothing at 0.7.",
 )
-PHASE = _gauge("phase", "0 or 1", "How the pod is: 1 for the phase that it is in.", "phase")
+PHASE = _gauge("phase", "0 or 1", "Which phase the pod is in: 1 for that phase.", "phase")
 DRAIN_CALLS_LEFT = _gauge("drain_calls_left", "calls", "How many calls a drain still waits for.")
 DRAIN_BEGAN = _gauge(
-    "drain_began_timestamp_seconds", "unix s", "How early a drain began; 0 without one."
+    "drain_began_timestamp_seconds", "unix s", "When the drain began; 0 if there is none."
 )
 DRAIN_DEADLINE = _gauge(
     "drain_deadline_timestamp_seconds",
     "unix s",
-    "How late a drain may get: its end; 0 without one.",
+    "When the drain ends at the latest; 0 if there is none.",
 )
-OLDEST_CALL = _gauge("oldest_call_seconds", "s", "How long the oldest call has been on.")
+OLDEST_CALL = _gauge("oldest_call_seconds", "s", "How long the oldest call has lasted so far.")
 WARM_PROCESSES = _gauge(
-    "warm_processes", "processes", "How many processes wait, models loaded, for a call."
+    "warm_processes", "processes", "How many processes with loaded models wait for a call."
 )
 LIVEKIT_CONNECTED = _gauge(
-    "livekit_connected", "0 or 1", "How the connection to LiveKit is: 1 while it is up."
+    "livekit_connected", "0 or 1", "Whether the pod is connected to LiveKit: 1 if it is."
 )
 CALL_MEMORY = _gauge(
     "call_memory_bytes", "bytes", "How much memory (PSS) the call in this slot uses.", "slot"
@@ -87,7 +90,7 @@ CALL_MEMORY = _gauge(
 INFO = _gauge(
     "info",
     "1",
-    "How this pod is made: versions and agent name.",
+    "Which versions and which agent the pod runs.",
     "version",
     "agent_name",
     "livekit_agents_version",
@@ -107,7 +110,7 @@ INTERRUPTIONS = _counter(
 TOKENS = _counter(
     "tokens_total",
     "tokens",
-    "How many tokens a model took in and gave out; cached ones are also among the input.",
+    "How many tokens a model read and wrote; the input includes the cached ones.",
     "provider",
     "model",
     "type",
@@ -141,7 +144,7 @@ PROVIDER_ERRORS = _counter(
 PROVIDER_FALLBACKS = _counter(
     "provider_fallbacks_total",
     "times",
-    "How many times a chain went on past this provider.",
+    "How many times a chain went on to its next provider because this one failed.",
     "kind",
     "provider",
 )
@@ -159,7 +162,9 @@ PREWARM_FAILURES = _counter(
     "prewarm_failures_total", "processes", "How many processes failed to load their models."
 )
 EVENTS_REJECTED = _counter(
-    "events_rejected_total", "lines", "How many lines of a call the pod did not understand."
+    "events_rejected_total",
+    "lines",
+    "How many lines from job processes the pod did not understand.",
 )
 JOIN = Metric(
     PREFIX + "join_seconds",
@@ -189,8 +194,8 @@ METRICS: tuple[Metric, ...] = tuple(
 
 
 class SpanAttribute(StrEnum):
-    """What the pod's span of a call carries, and every span the version; the first three are
-    LiveKit's own names.
+    """The attributes of the pod's span of a call; every span of a call has the version as well.
+    `job_id`, `room_id` and `lk.agent_name` are LiveKit's own names.
     """
 
     VERSION = "voicefleet.version"

@@ -52,17 +52,12 @@ class Place(Protocol):
 class Reports:
     """Belongs to the parent's event loop, and never waits on it."""
 
-    def __init__(self, places: Sequence[Place] = (), *, allow_pii: bool = False) -> None:
-        self._allow_pii = allow_pii
+    def __init__(self, places: Sequence[Place] = ()) -> None:
         self._queues = [queue_to(place) for place in places]
 
-    def account(self) -> CallTotals:
-        """The totals of a new call, to be filled with its facts."""
-        return CallTotals(keeps_history=self._allow_pii)
-
-    def call_ended(self, call: CallRecord, seconds: float, account: CallTotals) -> None:
+    def call_ended(self, call: CallRecord, seconds: float, totals: CallTotals) -> None:
         """Log the report of a call that is over, and queue it for each place."""
-        report = document(call, seconds, account)
+        report = document(call, seconds, totals)
         logger.info(
             "call report", extra={"job_id": call.job_id, "room_id": call.room_id, "report": report}
         )
@@ -86,7 +81,7 @@ def begin(settings: Telemetry) -> Reports:
     if settings.report_url is not None:
         token = settings.report_token
         places.append(Address(settings.report_url, token.get_secret_value() if token else None))
-    return Reports(places, allow_pii=settings.allow_pii)
+    return Reports(places)
 
 
 def queue_to(place: Place, policy: Policy = POLICY) -> DeliveryQueue[Report]:

@@ -14,9 +14,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from voicefleet.telemetry.messages import LONGEST_LINE_BYTES
+from voicefleet.telemetry.messages import LONGEST_SPAN_DATA
 
-LONGEST_TEXT = LONGEST_LINE_BYTES - 256
 # How long one text may be when it is decompressed. Zlib can compress a thousandfold, and a job must
 # not be able to fill the memory of the pod.
 LONGEST_RAW_BYTES = 8 * 1024 * 1024
@@ -27,15 +26,15 @@ class MalformedSpansError(ValueError):
 
 
 def encode(spans: Sequence[ReadableSpan]) -> Iterator[str]:
-    """The spans as texts of at most `LONGEST_TEXT` characters each. A single span that does not fit
-    is left out; only one with a whole conversation in it could be so long.
+    """The spans as texts of at most `LONGEST_SPAN_DATA` characters each. A single span that does
+    not fit is left out; only one with a whole conversation in it could be so long.
     """
     if not spans:
         return
     raw = encode_spans(spans).SerializeToString()
     if len(raw) <= LONGEST_RAW_BYTES:
         text = base64.b64encode(zlib.compress(raw, level=1)).decode()
-        if len(text) <= LONGEST_TEXT:
+        if len(text) <= LONGEST_SPAN_DATA:
             yield text
             return
     if len(spans) > 1:
