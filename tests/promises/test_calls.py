@@ -9,12 +9,13 @@ from tests.promises.conftest import RunStack
 from voicefleet import errors
 from voicefleet.lab import caller, conversation, timeline
 from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.compare.stage import AGENT_FILE
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import Timeline
 
 pytestmark = pytest.mark.server
 
-STOCK_AGENT = Path(__file__).with_name("stock_agent.py")
+STOCK_CALL = str(Path(__file__).with_name("stock_call.toml"))
 
 
 async def call(up: Stack, script: str = "assistant", name: str | None = None) -> Timeline:
@@ -41,12 +42,12 @@ async def test_an_interview_is_held_to_its_end(run_stack: RunStack) -> None:
     assert timeline.verdict(done) is None
 
 
-async def test_a_stock_agent_file_is_hosted_unchanged_and_takes_the_same_call(
+async def test_a_stock_agent_file_is_hosted_unchanged_and_uses_its_tool(
     run_stack: RunStack,
 ) -> None:
-    async with run_stack(str(STOCK_AGENT)) as up:
-        assert up.agent_name == "my-agent"
-        done = await call(up)
+    async with run_stack(str(AGENT_FILE), script=STOCK_CALL) as up:
+        assert up.agent_name == "compare"
+        done = await call(up, STOCK_CALL)
     assert timeline.verdict(done) is None
     assert done.turns[1].tools == ("opening_hours",)
 

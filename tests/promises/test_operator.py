@@ -7,13 +7,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.promises.test_pod import endpoints_of, worker_of
 from voicefleet.errors import ExitCode
 from voicefleet.lab import conversation, processes, stack
+from voicefleet.lab.compare.stage import AGENT_FILE
 from voicefleet.lab.stack import Stack
 
 READING_GROUP = conversation.load("assistant").exchanges[1]
@@ -96,8 +96,7 @@ def test_check_names_what_is_wrong_with_its_fix(
 
 
 def test_check_asks_no_provider_that_the_agent_file_does_not_use(assistant_stack: Stack) -> None:
-    stock = str(Path(__file__).with_name("stock_agent.py"))
-    done = run(assistant_stack, "check", VOICEFLEET_AGENT=stock, DEEPGRAM_API_KEY="wrong")
+    done = run(assistant_stack, "check", VOICEFLEET_AGENT=str(AGENT_FILE), DEEPGRAM_API_KEY="wrong")
     assert done.returncode == ExitCode.OK, done.stdout
     assert "ok    providers: not asked" in done.stdout
 

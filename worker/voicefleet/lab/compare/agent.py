@@ -1,5 +1,5 @@
-"""The agent file of the comparison, as LiveKit's documentation shows one: it has never heard of
-voicefleet, and `python -m livekit.agents start` runs it as it is.
+"""A stock agent file, as LiveKit's documentation shows one: it does not know voicefleet, and
+`python -m livekit.agents start` runs it as it is. For the comparison, and for the tests.
 
 The name of a room can make it ill: `leak-MIB-…` takes so much memory, little by little, and holds
 it; `block-SECONDS-…` stops the event loop for so long.
@@ -8,7 +8,15 @@ it; `block-SECONDS-…` stops the event loop for so long.
 import asyncio
 import time
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess
+from livekit.agents import (
+    Agent,
+    AgentServer,
+    AgentSession,
+    JobContext,
+    JobProcess,
+    cli,
+    function_tool,
+)
 from livekit.plugins import openai, silero
 
 GREETING = "Hello, this is the city library."
@@ -27,6 +35,11 @@ class Assistant(Agent):
 
     async def on_enter(self) -> None:
         self.session.say(GREETING)
+
+    @function_tool
+    async def opening_hours(self, day: str) -> str:
+        """The opening hours of one day of the week."""
+        return f"On {day}: ten to four"
 
 
 def prewarm(proc: JobProcess) -> None:
@@ -59,3 +72,7 @@ async def leak(proc: JobProcess, most_mib: int) -> None:
     while len(held) * LEAK_STEP_MIB < most_mib:
         held.append(b"\xff" * (LEAK_STEP_MIB * 1024**2))
         await asyncio.sleep(LEAK_STEP_SECONDS)
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
