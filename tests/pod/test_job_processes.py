@@ -70,7 +70,7 @@ class Pod:
         )
 
     def observe(self, call: Call | None, fact: Fact) -> None:
-        self.facts.append((call and call.job_id, fact.type))
+        self.facts.append((call.job_id if call else None, fact.type))
 
     def ended(self, call: EndedCall) -> None:
         self.over.append(call)

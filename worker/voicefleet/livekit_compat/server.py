@@ -172,10 +172,10 @@ def keep_spare_process(server: AgentServer, spare: int = 1) -> None:
     pool = server._proc_pool
     set_target = pool.set_target_idle_processes
 
-    def set_target_or_spare(count: int) -> None:
-        set_target(max(count, spare))
+    def set_target_or_spare(num_idle_processes: int) -> None:
+        set_target(max(num_idle_processes, spare))
 
-    pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign]
+    pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign, assignment]
 
 
 def watch_processes(
