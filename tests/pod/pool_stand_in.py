@@ -278,7 +278,10 @@ class JobStandIn:
         """Be let in by the pod; None where there is no pod, as under a plain AgentServer."""
         if self._path is None:
             return None
-        reader, self._writer = await asyncio.open_unix_connection(self._path)
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(self._path)
+        except OSError:  # a pod that has left
+            return None
         self.tell(Warming(pid=self.pid or 0))
         order = messages.ORDER.validate_json(await reader.readline())
         assert isinstance(order, Proceed), f"expected to be let in, and got {order}"
@@ -338,13 +341,14 @@ class PoolStandIn:
         await self.until(lambda: bool(found()), because=f"a process is given {job_id}")
         return found()[-1]
 
-    def end_all(self) -> None:
-        """Every caller hangs up, with nothing left to do; a process that still loads dies."""
+    async def release(self) -> None:
+        """Every process may load, now and from now on, and one caller after the other hangs up."""
+        self.prewarm_error, self.is_prewarm_held = None, False
         for job in self.alive:
+            job.becomes_warm()
             if job.running_job is not None:
                 job.ended()
-            elif not job.is_warm:
-                job.dies()
+                await job.join()
 
     def _executor(self, **options: Any) -> JobExecutor:
         path = socket_of(options["initialize_process_fnc"])
