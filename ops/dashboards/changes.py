@@ -70,6 +70,7 @@ def drains() -> Panels:
             ("pod",),
             (
                 Column("calls", f"sum by (pod) ({of(names.CALLS_ACTIVE)})"),
+                Column("finishing", f"sum by (pod) ({of(names.CALLS_FINISHING)})"),
                 Column("slots", f"sum by (pod) ({of(names.SLOTS)})"),
                 Column("load", f"max by (pod) ({of(names.LOAD_REPORTED)})", RATIO),
                 Column("oldest call", f"max by (pod) ({of(names.OLDEST_CALL)})", SECONDS),
