@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.test_house import PRIVATE_LIVEKIT_NAMES
+from tests.architecture.test_house import private_livekit_names
 from voicefleet.settings.pod import Pod
 
 FOLDER = Path(__file__).parent.parent.parent / "ops" / "decisions"
@@ -43,9 +43,9 @@ def test_the_sum_of_a_stop_is_the_workers() -> None:
     assert sum(steps) == together == Pod().longest_stop_seconds
 
 
-def test_the_private_names_are_those_that_are_listed() -> None:
+def test_the_private_names_that_are_told_are_used_and_every_file_with_some_is_told_of() -> None:
     text = (FOLDER / "private-names.md").read_text()
     told = set(re.findall(r"`(_\w+)`", text))
-    listed = set().union(*PRIVATE_LIVEKIT_NAMES.values())
-    assert told <= listed
-    assert all(told & names for names in PRIVATE_LIVEKIT_NAMES.values())
+    used = private_livekit_names()
+    assert told <= set().union(*used.values())
+    assert all(told & names for names in used.values())
