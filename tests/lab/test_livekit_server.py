@@ -94,6 +94,20 @@ async def test_a_build_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -
     assert list(cache.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("says", "version"),
+    [("livekit-server version 1.13.11", "1.13.11"), ("", "unknown"), ("no number", "unknown")],
+)
+async def test_it_is_said_which_livekit_server_runs(
+    tmp_path: Path, says: str, version: str
+) -> None:
+    """The stack said the version that the lab builds, whichever ran."""
+    program = tmp_path / "livekit-server"
+    program.write_text(f"#!/bin/sh\necho '{says}'\n")
+    program.chmod(0o755)
+    assert await livekit_server.version_of(program) == version
+
+
 async def test_a_container_engine_serves_where_go_cannot(tmp_path: Path) -> None:
     program(tmp_path / "bin" / "go", FAILING_GO)
     docker = program(tmp_path / "bin" / "docker")

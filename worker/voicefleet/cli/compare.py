@@ -51,7 +51,8 @@ async def _compare(chosen: tuple[Drill, ...], binary: Path | None, write: Path |
     server = await livekit_server.obtain(binary=binary, progress=_say)
     async with stage.world(server, call_memory_limit_bytes()) as world:
         results = await drills.run(world, chosen, _say)
-    text = f"{table.markdown(chosen, results)}\n\n{conditions(world.busy_ratios)}"
+    below = conditions(world.busy_ratios, await livekit_server.version_of(server))
+    text = f"{table.markdown(chosen, results)}\n\n{below}"
     _say(f"\n{text}")
     if write is not None:
         table.write(write, text)
@@ -72,12 +73,12 @@ def call_memory_limit_bytes() -> int:
     return limit
 
 
-def conditions(busy_ratios: Sequence[float]) -> str:
+def conditions(busy_ratios: Sequence[float], server_version: str) -> str:
     """The sentences below the table: versions, machine and settings."""
     limit = _limit_in_words()
     busy = max(busy_ratios, default=0.0)
     return (
-        f"livekit-agents {version('livekit-agents')} and livekit-server {livekit_server.VERSION},"
+        f"livekit-agents {version('livekit-agents')} and livekit-server {server_version},"
         f" {psutil.cpu_count()} cores. The same agent file for both. Stock is"
         " `python -m livekit.agents start` with LiveKit's defaults; voicefleet is"
         f" `voicefleet start` with {stage.SLOTS} slots and, in `leak`, {limit}. Figures are"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import socket
@@ -24,6 +25,7 @@ VERSION = "1.13.5"
 IMAGE = f"docker.io/livekit/livekit-server:v{VERSION}"
 ENGINES = ("docker", "podman")
 ENGINE_ANSWERS_WITHIN_SECONDS = 10.0
+VERSION_NUMBER = re.compile(r"\d+\.\d+\.\d+\S*")
 
 # Called as livekit-server itself is: `--config FILE`. Host networking keeps the ports of the
 # configuration, and the engine hands signals on to the server.
@@ -92,6 +94,25 @@ async def obtain(
         failures.append(f"{engine} does not answer")
     reasons = "; ".join(failures) or "neither Go nor a container engine is on PATH"
     raise errors.ToolError(f"there is no livekit-server and none can be made: {reasons}", fix=FIX)
+
+
+async def version_of(binary: Path) -> str:
+    """Which release this is, as it says itself; "unknown" where it says nothing."""
+    process = await asyncio.create_subprocess_exec(
+        binary,
+        "--version",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(ENGINE_ANSWERS_WITHIN_SECONDS):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return "unknown"
+    found = VERSION_NUMBER.search(said.decode(errors="replace"))
+    return found.group() if found else "unknown"
 
 
 async def _answers(engine: str) -> bool:

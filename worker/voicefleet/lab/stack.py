@@ -74,7 +74,8 @@ async def up(plan: Plan, say: Say) -> Stack:
     try:
         livekit = await livekit_server.start(plan.binary, plan.folder)
         parts.append(livekit.process)
-        tell("livekit-server", f"{livekit.url} ({livekit_server.VERSION}, loopback only)")
+        version = await livekit_server.version_of(plan.binary)
+        tell("livekit-server", f"{livekit.url} ({version}, loopback only)")
 
         starting = start_providers(plan.folder, plan.conversation, plan.behaviour)
         providers, providers_url = await starting
