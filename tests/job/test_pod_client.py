@@ -202,13 +202,13 @@ async def test_the_end_of_a_call_does_not_wait_for_ever(ends: tuple[PodClient, P
         await client.flush(10.0)
 
 
-def test_hanging_up_waits_for_a_pod_that_reads_late(ends: tuple[PodClient, Pod]) -> None:
+def test_the_end_of_a_process_waits_for_a_pod_that_reads_late(ends: tuple[PodClient, Pod]) -> None:
     client, pod = ends
     fill(client)
     client.send(ENDED)
 
     async def read_later() -> None:
-        closing = asyncio.create_task(asyncio.to_thread(client.close, 5.0))
+        closing = asyncio.create_task(asyncio.to_thread(client.flush_at_exit))
         await asyncio.sleep(0.2)
         while not closing.done():
             pod.read()

@@ -79,7 +79,7 @@ class PodClient:
             self._drain()
             has_backlog, loop = bool(self._backlog), self._loop
         if has_backlog and loop is not None:
-            # Closed already: no loop is left to deliver it, and `close` will.
+            # Closed already: `flush_at_exit` delivers it.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._has_backlog.set)
 
@@ -134,11 +134,13 @@ class PodClient:
                 return
             self._received += received
 
-    def close(self, within_seconds: float = 0.0) -> None:
-        """Hang up, as soon as the pod has everything or after so long. Blocks this thread."""
-        deadline = time.monotonic() + within_seconds
+    def flush_at_exit(self) -> None:
+        """As `flush`, when no event loop is left: it blocks this thread."""
+        deadline = time.monotonic() + FLUSH_WITHIN_SECONDS
         while not self._is_drained() and time.monotonic() < deadline:
             select.select([], [self._connection], [], max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
         self._connection.close()
 
     def _is_drained(self) -> bool:
