@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,17 +12,18 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def plugins_after(code: str) -> str:
-    """The modules of plugins that a fresh process has imported after this."""
+    """The modules of plugins that a fresh process has imported after this, in the test's folder."""
     command = [sys.executable, "-c", f"import sys\n{code}\n{LOADED}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.slow
 def test_a_pod_imports_no_provider_that_its_agent_file_does_not(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It did, and the forkserver then loaded every plugin: 28 MB and two seconds of each start."""
-    monkeypatch.setenv("VOICEFLEET_PRELOAD_AGENT", "false")
+    (tmp_path / "own.py").write_text("import livekit.agents\n")
+    monkeypatch.setenv("VOICEFLEET_AGENT", "own.py")
     loaded = plugins_after(
         "import voicefleet.pod.pod, voicefleet.pod.wiring, voicefleet.job.preload"
     )
@@ -29,7 +31,14 @@ def test_a_pod_imports_no_provider_that_its_agent_file_does_not(
 
 
 @pytest.mark.slow
-def test_an_agent_file_of_ours_has_its_plugins_before_a_call() -> None:
+@pytest.mark.parametrize("agent", ["assistant", "mine.py", "mine"])
+def test_an_agent_file_that_uses_our_builders_has_its_plugins_before_a_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, agent: str
+) -> None:
     """Where its entrypoint runs on a thread, as in LiveKit's console, it may import none."""
-    loaded = plugins_after("import voicefleet.job.preload_providers")
+    text = "from voicefleet import build_session\nraise SystemExit('it ran')\n"
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.setenv("VOICEFLEET_AGENT", agent)
+    monkeypatch.setenv("VOICEFLEET_PRELOAD_AGENT", "false")
+    loaded = plugins_after("import voicefleet.job.preload")
     assert all(f"'livekit.plugins.{name}'" in loaded for name in ("cartesia", "deepgram", "openai"))

@@ -1,28 +1,30 @@
 """Imported once by the forkserver, for its effects alone: what it loads, every job shares, copy on
 write (`AgentServer(preload_modules=…)`). Nothing else imports it.
 
-Only what survives a fork may stand here: no thread, no event loop, no open connection. A failure
-is left for prewarm to report, in the job: an error here would end the forkserver, and with it
-every process of the pod.
+Only what survives a fork may stand here: no thread, no event loop, no open connection. An error
+is left for prewarm to report, in the job; here it would end the forkserver, and with it every
+process of the pod.
 """
 
-import contextlib
-import signal
+from contextlib import suppress
 
-# A SIGTERM to the whole process group (systemd, `timeout`, a shell) is for the parent alone.
-# LiveKit's jobs mean to ignore it, but under the forkserver they do not (livekit-agents 1.8.9,
-# ipc/job_proc_lazy_main.py). What is ignored here is ignored in every process forked from here.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+from voicefleet.job import signals
 
-with contextlib.suppress(Exception):
+# LiveKit's jobs mean to ignore a SIGTERM to the group, but not under the forkserver (1.8.9,
+# ipc/job_proc_lazy_main.py). Every job is forked with what is set here.
+signals.leave_to_the_parent()
+
+with suppress(Exception):
     from voicefleet import settings
     from voicefleet.job import shared
 
     _settings = settings.load()
-    shared.load(_settings.agent)
-    shared.vad(_settings.providers)
+    with suppress(Exception):
+        shared.load(_settings.agent)
+    with suppress(Exception):
+        shared.vad(_settings.providers)
 
-with contextlib.suppress(Exception):
+with suppress(Exception):
     from voicefleet.job import shared
 
     shared.rehearse()

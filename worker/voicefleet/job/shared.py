@@ -1,20 +1,49 @@
-"""What the parent and every job import: once, before the fork."""
+"""What the forkserver imports and loads once, before the fork, and every job shares."""
 
 import ast
 import asyncio
 import re
 from functools import cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import openai
 from livekit.agents import vad as livekit_vad
 from livekit.agents.utils import http_context
 
+import voicefleet
 from voicefleet.job import agent_file
 from voicefleet.providers import turns
 from voicefleet.settings.agents import Agent
 from voicefleet.settings.providers import Providers
+
+# Every job imports the first. The others are imported on first use, inside the first call, and
+# each would stop that call's audio for a tenth of a second: what the OpenAI client needs to open
+# its first connection, and what LiveKit aligns captions with speech by.
+MODULES = (
+    "voicefleet.job.call",
+    "anyio._backends._asyncio",
+    "numpy.fft",
+)
+
+PLUGIN = re.compile(r"livekit\.plugins\.\w+")
+PUBLIC = {f"voicefleet.{name}": name for name in voicefleet.__all__}
+
+
+def load(agent: Agent) -> None:
+    """Import what every job imports: the agent file too, if it may be; if not, what it imports of
+    plugins and session builders, which start no thread and open no connection.
+
+    :raises AgentFileError: as `agent_file.load`.
+    """
+    for name in MODULES:
+        import_module(name)
+    if agent.is_preloaded:
+        agent_file.load(agent.file)
+    else:
+        for name in plugins(agent.file):
+            _import(name)
 
 
 @cache
@@ -27,40 +56,13 @@ def vad(settings: Providers) -> livekit_vad.VAD:
     return turns.load_vad(settings)
 
 
-# What every job imports: once here, and not again in each, where it would be memory of its own and
-# time before the call. And what is imported on first use, inside the first call, where each would
-# stop that call's audio for a tenth of a second: what the OpenAI client needs to open its first
-# connection, and what LiveKit aligns captions with speech by.
-MODULES = (
-    "voicefleet.job.call",
-    "anyio._backends._asyncio",
-    "numpy.fft",
-)
-
-PLUGIN = re.compile(r"livekit\.plugins\.\w+")
-
-
-def load(agent: Agent) -> None:
-    """The agent file too, if it may be; else the plugins that it imports, which LiveKit would have
-    before the fork anyway.
-
-    :raises AgentFileError: as `agent_file.load`.
-    """
-    for name in MODULES:
-        import_module(name)
-    if agent.is_preloaded:
-        agent_file.load(agent.file)
-    else:
-        for name in plugins(agent.file):
-            import_module(name)
-
-
-def plugins(path: str) -> list[str]:
-    """The plugins and builders that a file imports, in its order, by reading it and no more; of
-    what is no readable Python file, none.
+def plugins(agent: str) -> list[str]:
+    """The plugins that an agent file imports at its top level, and what it uses of voicefleet, as
+    dotted names in its order. The file, a path or a module, is read and not run; one that cannot
+    be read has none.
     """
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = ast.parse(_source(agent).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return []
     named = list[str]()
@@ -69,11 +71,51 @@ def plugins(path: str) -> list[str]:
             named += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             named += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in named if PLUGIN.fullmatch(name) or name in agent_file.BUILDERS]
+    if "voicefleet" in named:
+        # `import voicefleet` imports nothing of it before `voicefleet.build_session` is looked up.
+        named += [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return [name for name in dict.fromkeys(named) if _is_shared(name)]
+
+
+def _is_shared(name: str) -> bool:
+    return bool(PLUGIN.fullmatch(name)) or name in agent_file.BUILDERS or name in PUBLIC
+
+
+def _import(name: str) -> None:
+    if name in PUBLIC:
+        getattr(voicefleet, PUBLIC[name])
+    else:
+        import_module(name)
+
+
+def _source(agent: str) -> Path:
+    """:raises OSError: if it is a module that has no source file."""
+    path = Path(agent)
+    if path.suffix == ".py" or path.is_absolute():
+        return path
+    shipped = _spec(f"voicefleet.agents.{agent}.agent") if agent.isidentifier() else None
+    found = shipped or _spec(agent)
+    if found is None or found.origin is None or not found.has_location:
+        raise FileNotFoundError(agent)
+    return Path(found.origin)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module is. Not `importlib.util.find_spec`, which imports the packages around it."""
+    name, folders, found = "", None, None
+    for part in module.split("."):
+        name = f"{name}.{part}".lstrip(".")
+        found = PathFinder.find_spec(name, folders)
+        if found is None:
+            return None
+        folders = found.submodule_search_locations or []
+    return found
 
 
 def rehearse() -> None:
-    """Leaves modules and LiveKit's shared TLS context behind; no thread, loop or connection."""
+    """Do what the first call would do first, for the modules and the TLS context that it leaves
+    behind; no thread, loop or connection stays.
+    """
     # Not asyncio.run(), which leaves the thread without a loop to get.
     loop = asyncio.new_event_loop()
     try:
