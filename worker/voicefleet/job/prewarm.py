@@ -2,17 +2,18 @@
 
 Runs once in each process, as LiveKit's `setup_fnc`. LiveKit's own VAD and turn detector are
 already in memory, loaded once in the forkserver and shared by fork (livekit-agents 1.8.9,
-ipc/_preload.py, and `voicefleet.job.preload`); what is left is per process by nature.
+ipc/_preload.py, and `voicefleet.job.preload`); what is left differs from process to process.
 """
 
 import contextlib
 import ctypes
 import gc
+from multiprocessing import util
 from pathlib import Path
 
-from livekit.agents import JobProcess
+from livekit.agents import JobExecutorType, JobProcess
 
-from voicefleet.job import agent_file, pod_client, shared
+from voicefleet.job import agent_file, descendants, pod_client, shared, signals
 from voicefleet.job.pod_client import POD_CLIENT
 from voicefleet.providers.prepared import SETTINGS, VAD
 from voicefleet.settings import Settings
@@ -29,21 +30,24 @@ def prewarm(process: JobProcess, *, settings: Settings, pod: Path) -> None:
     The pod lets it wait first where other processes have just failed.
     :raises AgentFileError: as `agent_file.load`; the process is then replaced by another.
     """
-    line = pod_client.connect(pod)
-    if line is None:
+    if process.executor_type is JobExecutorType.PROCESS:
+        _take_over()
+    client = pod_client.connect(pod)
+    if client is None:
         load(process, settings=settings)
         return
-    process.userdata[POD_CLIENT] = line
-    line.begin()
+    process.userdata[POD_CLIENT] = client
+    util.Finalize(None, client.flush_at_exit, exitpriority=0)
+    client.begin()
     try:
         logs.add_span_ids()
-        job_traces.set_up(settings.telemetry, line.send)
+        job_traces.set_up(settings.telemetry, client.send)
         load(process, settings=settings)
     except Exception as error:
-        line.send(PrewarmFailed(error=shortened(f"{type(error).__name__}: {error}")))
+        client.send(PrewarmFailed(error=shortened(f"{type(error).__name__}: {error}")))
         raise
     _give_memory_back()
-    line.send(Warm())
+    client.send(Warm())
 
 
 def load(process: JobProcess, *, settings: Settings) -> None:
@@ -61,6 +65,19 @@ def load(process: JobProcess, *, settings: Settings) -> None:
         session.prepare(process)
     if hosted.setup is not None:
         hosted.setup(process)
+
+
+def _take_over() -> None:
+    """Make this process answer for itself and for what is started in it, from its beginning to its
+    end.
+    """
+    # A spawned job ignores these signals by now, and programs would inherit that (livekit-agents
+    # 1.8.9, ipc/job_proc_lazy_main.py).
+    signals.leave_to_the_parent()
+    signals.restore_in_forked_children()
+    descendants.adopt_orphans()
+    # Forked processes run no `atexit` before Python 3.13, but these; the highest priority first.
+    util.Finalize(None, descendants.end_descendants, exitpriority=1)
 
 
 def _give_memory_back() -> None:
