@@ -1,4 +1,4 @@
-"""A call with several sessions: what is watched of each, and what ends the call."""
+"""A call with several sessions: what is supervised of each, and what ends the call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, CloseReason
+from livekit.agents import Agent, AgentSession, CloseReason, JobExecutorType
 
 from tests.waiting import wait_until
 from voicefleet import settings as settings_module
-from voicefleet.job.call import Watch
+from voicefleet.job.call import CallSupervisor
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 class Call:
-    """The parts of LiveKit's JobContext that a watch uses."""
+    """The parts of LiveKit's JobContext that a supervisor uses."""
 
     def __init__(self) -> None:
         self.room = Room()
+        self.proc = SimpleNamespace(executor_type=JobExecutorType.THREAD)
         self.ended_for: list[str] = []
         self.callbacks: list[Callable[[str], Awaitable[None]]] = []
 
@@ -47,12 +48,12 @@ class Room(rtc.EventEmitter[str]):
 
 
 @asynccontextmanager
-async def watched() -> AsyncIterator[Call]:
-    """A call that is watched by the settings of this environment, without a pod."""
+async def supervised() -> AsyncIterator[Call]:
+    """A call that is supervised by the settings of this environment, without a pod."""
     call = Call()
-    watch = Watch(call, settings_module.load(), None)  # type: ignore[arg-type]
-    watch.begin()
-    watch.entrypoint_returned()
+    supervisor = CallSupervisor(call, settings_module.load(), None)  # type: ignore[arg-type]
+    supervisor.begin()
+    supervisor.entrypoint_returned()
     try:
         yield call
     finally:
@@ -75,7 +76,7 @@ async def test_a_call_in_which_a_later_session_is_loud_is_not_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VOICEFLEET_CALL_SILENCE_SECONDS", "0.3")
-    async with watched() as call:
+    async with supervised() as call:
         first, second = await started(), await started()
         second._update_user_state("speaking")
         await asyncio.sleep(0.6)
@@ -88,7 +89,7 @@ async def test_a_call_in_which_a_later_session_is_loud_is_not_silent(
 
 async def test_a_guest_who_leaves_a_session_of_their_own_ends_no_call_of_others() -> None:
     """Where the first session's guest left, the job was shut down under the others."""
-    async with watched() as call:
+    async with supervised() as call:
         first, second = await started(), await started()
         await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
         await asyncio.sleep(0)
@@ -98,7 +99,7 @@ async def test_a_guest_who_leaves_a_session_of_their_own_ends_no_call_of_others(
 
 
 async def test_a_session_that_nobody_closes_keeps_no_empty_room() -> None:
-    async with watched() as call:
+    async with supervised() as call:
         first, second = await started(), await started()
         call.room.remote_participants.clear()
         await close(first, CloseReason.PARTICIPANT_DISCONNECTED)

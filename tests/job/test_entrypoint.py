@@ -21,10 +21,11 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 class Pod:
-    """The line to a pod that orders nothing, and what it was told."""
+    """The client of a pod that orders nothing, and what the pod was told."""
 
     def __init__(self) -> None:
         self.told: list[Fact] = []
+        self.has_everything = False
 
     def send(self, fact: Fact) -> None:
         self.told.append(fact)
@@ -32,6 +33,12 @@ class Pod:
     async def orders(self) -> AsyncIterator[EndCall]:
         await asyncio.Event().wait()
         yield EndCall(cause=Cause.DRAINED)
+
+    async def deliver(self) -> None:
+        await asyncio.Event().wait()
+
+    async def flush(self) -> None:
+        self.has_everything = True
 
 
 class Call(test_call.Call):
@@ -47,7 +54,7 @@ class Call(test_call.Call):
         hosted = SimpleNamespace(entrypoint=self._start, on_session_end=self._session_end)
         settings = settings_module.load()
         userdata = {SETTINGS: settings, AGENT_FILE: hosted, POD_CLIENT: self.pod}
-        self.proc = SimpleNamespace(userdata=userdata)
+        self.proc.userdata = userdata
 
     async def from_its_beginning_to_its_end(self) -> None:
         """As LiveKit 1.8.9 goes through a job (ipc/job_proc_lazy_main.py, `_shutdown_job`)."""
@@ -78,6 +85,7 @@ async def test_what_every_session_uses_last_is_told_before_the_end() -> None:
     await call.from_its_beginning_to_its_end()
     began, *used, ended = call.pod.told
     assert (type(began), type(ended)) == (CallStarted, CallEnded)
+    assert call.pod.has_everything
     assert sorted(fact.input_tokens for fact in used if isinstance(fact, Usage)) == [10, 20, 30]
 
 

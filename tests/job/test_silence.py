@@ -13,7 +13,7 @@ from livekit.agents import (
     UserStateChangedEvent,
 )
 
-from voicefleet.job.call import Silence
+from voicefleet.job.silence import Silence
 
 SILENCE_SECONDS = 0.2
 
