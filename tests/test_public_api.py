@@ -25,7 +25,7 @@ def test_the_version_is_the_distributions() -> None:
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'build_sesion'"):
-        voicefleet.build_sesion  # type: ignore[attr-defined]  # noqa: B018
+        voicefleet.build_sesion  # noqa: B018
 
 
 def test_the_import_of_voicefleet_imports_nothing_else_of_it_and_not_livekit() -> None:
