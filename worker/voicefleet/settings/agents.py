@@ -66,7 +66,7 @@ class Shipped(Group):
     timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
         "UTC",
         validation_alias="VOICEFLEET_TIMEZONE",
-        description="Whose clock the agents that ship go by, as Europe/Berlin.",
+        description="Time zone of the agents that ship, as Europe/Berlin.",
     )
     calendar_file: Path | None = Field(
         None,
@@ -93,7 +93,7 @@ class Tools(Group):
     token: SecretStr | None = Field(
         None,
         validation_alias="VOICEFLEET_MCP_TOKEN",
-        description="What that server takes as a bearer token.",
+        description="The bearer token of that server.",
     )
     command: str | None = Field(
         None,

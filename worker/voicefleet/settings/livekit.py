@@ -34,7 +34,7 @@ class LiveKit(Group):
         16,
         validation_alias="VOICEFLEET_LIVEKIT_RETRIES",
         ge=0,
-        description="Attempts to reach a lost LiveKit again, up to 20 s apart, before it leaves.",
+        description="Attempts to reach a lost LiveKit, up to 20 s apart, before the pod stops.",
     )
 
     @property

@@ -61,7 +61,7 @@ class Pod(Group):
         None,
         validation_alias="VOICEFLEET_GRACE_PERIOD_SECONDS",
         gt=0,
-        description="What the platform kills after, to check that a drain fits into it.",
+        description="The platform's grace period; a start checks that a drain fits into it.",
     )
     call_memory_warn_bytes: ByteSize = Field(
         ByteSize(500 * 1024**2),
@@ -88,7 +88,7 @@ class Pod(Group):
     drain_token: SecretStr | None = Field(
         None,
         validation_alias="VOICEFLEET_DRAIN_TOKEN",
-        description="Lets whoever sends it as a bearer token start a drain by POST /drainz.",
+        description="The bearer token that POST /drainz takes to start a drain.",
     )
 
     @property
@@ -98,7 +98,7 @@ class Pod(Group):
 
     @property
     def longest_stop_seconds(self) -> float:
-        """From the order to stop until the last process is gone, at the worst."""
+        """The longest time from the order to stop until the last process is gone."""
         after_deadline = FAREWELL_WITHIN_SECONDS + self.session_end_timeout_seconds
         return self.drain_timeout_seconds + after_deadline + JOB_CLOSE_SECONDS
 
@@ -108,13 +108,13 @@ class Call(Group):
         None,
         validation_alias="VOICEFLEET_CALL_LONGEST_SECONDS",
         gt=0,
-        description="A call is ended after so long, with a farewell. Default: never.",
+        description="How long a call may take; then it ends with a farewell. Default: no limit.",
     )
     silence_seconds: float | None = Field(
         None,
         validation_alias="VOICEFLEET_CALL_SILENCE_SECONDS",
         gt=0,
-        description="A call in which nobody speaks for so long is ended likewise. Default: never.",
+        description="How long nobody may speak; then the call ends likewise. Default: no limit.",
     )
     farewell: str = Field(
         "I am sorry, I have to end this call now. Goodbye.",

@@ -58,22 +58,22 @@ class Providers(Group):
     stt: SttChain = Field(
         (Model("deepgram"),),
         validation_alias="VOICEFLEET_STT",
-        description="Who hears: deepgram, openai; several make a fallback chain.",
+        description="Speech to text: deepgram or openai; several make a fallback chain.",
     )
     llm: LlmChain = Field(
         (Model("openai"),),
         validation_alias="VOICEFLEET_LLM",
-        description="Who thinks: openai, or whatever speaks its API at VOICEFLEET_LLM_URL.",
+        description="The LLM: openai, or anything with its API at VOICEFLEET_LLM_URL.",
     )
     tts: TtsChain = Field(
         (Model("cartesia"),),
         validation_alias="VOICEFLEET_TTS",
-        description="Who speaks: cartesia, openai; several make a fallback chain.",
+        description="Text to speech: cartesia or openai; several make a fallback chain.",
     )
     realtime: RealtimeChain = Field(
         (Model("openai"),),
         validation_alias="VOICEFLEET_REALTIME",
-        description="Who converses, where one model hears, thinks and speaks: openai.",
+        description="The model of an agent on a speech-to-speech model: openai.",
     )
     vad: Literal["livekit", "silero"] = Field(
         "livekit",

@@ -10,7 +10,7 @@ from voicefleet.settings.group import Group
 
 class Logs(Group):
     level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"] = Field(
-        "INFO", validation_alias="VOICEFLEET_LOG_LEVEL", description="Least level that is written."
+        "INFO", validation_alias="VOICEFLEET_LOG_LEVEL", description="Lowest level that is written."
     )
     format: Literal["json", "text"] | None = Field(
         None,
@@ -25,7 +25,7 @@ class Telemetry(Group):
     allow_pii: bool = Field(
         False,
         validation_alias="VOICEFLEET_ALLOW_PII",
-        description="Let what callers say and who they are into traces, logs and reports.",
+        description="Put what callers say and who they are into traces, logs and reports.",
     )
     report_dir: Path | None = Field(
         None,
@@ -55,17 +55,17 @@ class Telemetry(Group):
     otlp_protocol: Literal["http/protobuf", "grpc"] = Field(
         "http/protobuf",
         validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL",
-        description="How the collector is spoken to: http/protobuf or grpc.",
+        description="The collector's protocol: http/protobuf or grpc.",
     )
     traces_exporter: str = Field(
         "otlp",
         validation_alias="OTEL_TRACES_EXPORTER",
-        description="none sends no trace, wherever the collector is.",
+        description="none sends no trace, even where a collector is set.",
     )
     sdk_disabled: bool = Field(
         False,
         validation_alias="OTEL_SDK_DISABLED",
-        description="true ends all of OpenTelemetry; then turns are not counted either.",
+        description="true turns OpenTelemetry off; then turns are not counted either.",
     )
     queue_spans: int = Field(
         2048,
