@@ -1,12 +1,12 @@
 """Every error that a person is meant to read, and the exit code it ends the process with.
 
 VoicefleetError
-├── UsageError              the command line asks for something that cannot be
+├── UsageError              the command line is wrong, or contradicts itself
 ├── SettingsError           one or more settings are missing, wrong, or contradict each other
 ├── AgentFileError          the agent file is missing, does not import, or has no session
 ├── ModelsError             a model that the settings ask for is not on this machine
 ├── PortError               an address to listen on is taken or not ours
-├── ToolError               a program that the lab needs cannot be had
+├── ToolError               a program that the lab needs cannot be found or built
 ├── LiveKitError            LiveKit cannot be reached, or refuses our key
 ├── ProviderError           a provider cannot be reached, or refuses our key
 ├── FleetError              a Prometheus cannot be asked about the fleet
@@ -44,7 +44,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.AGENT_FILE: "the agent file is missing, does not import, or has no session",
     ExitCode.LIVEKIT: "LiveKit cannot be reached, or refuses the key",
     ExitCode.PORT: "an address to listen on is taken",
-    ExitCode.TOOL: "a program that the lab needs cannot be had",
+    ExitCode.TOOL: "a program that the lab needs cannot be found or built",
     ExitCode.MODELS: "a model is not on this machine",
     ExitCode.FLEET: "a pod, or Prometheus, does not answer",
     ExitCode.PROVIDER: "a provider cannot be reached, or refuses the key",
