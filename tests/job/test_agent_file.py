@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from livekit.agents import cli
 
 from voicefleet import errors
 from voicefleet.job import agent_file
+from voicefleet.livekit_compat import server
 
 STOCK = """
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
@@ -123,3 +125,91 @@ def test_what_is_not_there_is_answered_with_what_is(name: str) -> None:
 
 def test_a_file_whose_name_is_taken_asks_to_be_renamed(tmp_path: Path) -> None:
     assert "rename" in refusal(written(tmp_path, STOCK, name="json.py")).fix
+
+
+OLDER = """
+from livekit.agents import JobContext, JobProcess, JobRequest, WorkerOptions, cli
+
+def prewarm(process: JobProcess) -> None: ...
+
+async def accept(request: JobRequest) -> None:
+    await request.accept()
+
+async def entrypoint(ctx: JobContext) -> None: ...
+
+options = dict(
+    entrypoint_fnc=entrypoint, prewarm_fnc=prewarm, request_fnc=accept, agent_name="older"
+)
+
+def main() -> None:
+    cli.run_app(WorkerOptions(**options))
+
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        'if __name__ == "__main__":\n    cli.run_app(WorkerOptions(**options))\n',
+        "if '__main__' == __name__:\n    main()\n",
+        "cli.run_app(WorkerOptions(**options))\n",
+        "from livekit.agents.cli import run_app\nrun_app(WorkerOptions(**options))\n",
+    ],
+    ids=["guarded", "by a function", "unguarded", "imported"],
+)
+def test_a_file_of_the_older_style_is_hosted(tmp_path: Path, end: str) -> None:
+    """Most files in the world look so; it was "has no AgentServer", or LiveKit's own worker ran."""
+    hosted = agent_file.load(written(tmp_path, OLDER + end))
+    assert hosted.agent_name == "older"
+    assert hosted.entrypoint.__name__ == "entrypoint"
+    assert hosted.on_request is not None
+    assert hosted.on_request.__name__ == "accept"
+    assert hosted.setup is not None
+    assert hosted.setup.__name__ == "prewarm"
+    assert server.replaced_options(hosted.server) == []
+
+
+def test_a_server_whose_run_app_is_not_guarded_is_hosted_and_not_run(tmp_path: Path) -> None:
+    text = STOCK + "\nfrom livekit.agents import cli\ncli.run_app(server)\n"
+    assert agent_file.load(written(tmp_path, text)).agent_name == "stock"
+
+
+def test_a_main_block_that_fails_says_so(tmp_path: Path) -> None:
+    text = OLDER + 'if __name__ == "__main__":\n    run_app = {}["no such key"]\n'
+    error = refusal(written(tmp_path, text))
+    assert "what" in error.problem
+    assert "KeyError: 'no such key'" in error.problem
+
+
+def test_the_file_sees_the_run_app_of_livekit_again_afterwards(tmp_path: Path) -> None:
+    before = cli.run_app
+    agent_file.load(written(tmp_path, OLDER + "main()\n"))
+    assert cli.run_app is before
+
+
+def test_options_of_the_file_that_settings_replace_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were dropped in silence."""
+    monkeypatch.setenv("LIVEKIT_URL", "ws://localhost:7880")
+    options = "load_fnc=lambda: 0.1, drain_timeout=5, job_memory_limit_mb=900, port=9000"
+    text = STOCK.replace("AgentServer()", f"AgentServer({options})")
+    hosted = agent_file.load(written(tmp_path, text))
+    assert server.replaced_options(hosted.server) == [
+        "port",
+        "load_fnc",
+        "drain_timeout",
+        "job_memory_limit_mb",
+    ]
+    assert server.replaced_options(agent_file.load(written(tmp_path, STOCK, "b.py")).server) == []
+
+
+def test_a_one_word_name_is_an_agent_that_ships_or_else_a_module_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written(tmp_path, STOCK, "my_desk.py")
+    written(tmp_path, STOCK, "assistant.py")
+    assert agent_file.load("my_desk").agent_name == "stock"
+    assert agent_file.load("assistant").agent_name == "assistant"
+    assert "no such module" in refusal("no_such_desk").problem

@@ -123,13 +123,12 @@ async def test_a_drain_waits_for_calls_that_finish_and_for_no_offer() -> None:
 
 
 def test_the_oldest_call_is_the_one_that_was_taken_first() -> None:
-    now = 100.0
-    calls = CallTable(3, 1, clock=lambda: now)
+    calls = CallTable(3, 1, clock=lambda: 100.0)
     assert calls.oldest_seconds is None
     first = running(calls, "one")
-    now = 130.0
+    calls.clock = lambda: 130.0
     running(calls, "two")
-    now = 150.0
+    calls.clock = lambda: 150.0
     assert calls.oldest_seconds == 50.0
     calls.caller_left(first)
     assert calls.oldest_seconds == 50.0

@@ -4,6 +4,7 @@ Imported in the parent (name, request handler) and again in each job process (ev
 LiveKit's own worker does. Any file that `python -m livekit.agents start` runs is good here.
 """
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 
 from voicefleet import errors
+from voicefleet.job import importing
 from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.providers.keys import PIPELINE, Part
 
@@ -59,8 +61,10 @@ def load(name: str) -> AgentFile:
 
     :raises AgentFileError: if it is missing, does not import, or has no session, or more than one.
     """
-    module = _import(name)
-    server = _only_server(name, module)
+    with importing.contained(), livekit_server.captured_run_app() as given:
+        module = _import(name)
+        servers = _servers(module) or given or _servers_of_main_block(name, module, given)
+    server = _only(name, servers)
     found = livekit_server.registered(server)
     if found.entrypoint is None:
         raise errors.AgentFileError(
@@ -151,8 +155,45 @@ def _import_fix(error: BaseException) -> str:
     return "run the file with python to see more, or this command with -v"
 
 
-def _only_server(name: str, module: ModuleType) -> AgentServer:
-    servers = {id(v): v for v in vars(module).values() if isinstance(v, AgentServer)}
+def _servers(module: ModuleType) -> list[AgentServer]:
+    return [value for value in vars(module).values() if isinstance(value, AgentServer)]
+
+
+def _servers_of_main_block(
+    name: str, module: ModuleType, given: list[AgentServer]
+) -> list[AgentServer]:
+    """The server or the options that the file gives to `run_app` under its guard, as most files of
+    before AgentServer do: what stands there is run, and `run_app` only takes note.
+    """
+    source = Path(str(module.__file__))
+    tree = ast.parse(source.read_bytes())
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and _is_guard(node.test)]
+    if not blocks or "run_app" not in source.read_text(encoding="utf-8"):
+        return []
+    body = ast.Module([statement for block in blocks for statement in block.body], [])
+    try:
+        exec(compile(body, source, "exec"), vars(module))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if not given:
+            raise errors.AgentFileError(
+                f"what {name} does as a program fails: {type(error).__name__}: {error}",
+                fix="run the file with python to see more, or this command with -v",
+            ) from error
+    return given
+
+
+def _is_guard(test: ast.expr) -> bool:
+    """Whether this is `__name__ == "__main__"`, either way round."""
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.Eq):
+        return False
+    sides = {ast.unparse(test.left), ast.unparse(test.comparators[0])}
+    return sides == {"__name__", "'__main__'"}
+
+
+def _only(name: str, found: list[AgentServer]) -> AgentServer:
+    servers = {id(server): server for server in found}
     if not servers:
         raise errors.AgentFileError(f"{name} has no AgentServer", fix=WHAT_TO_WRITE)
     if len(servers) > 1:

@@ -7,6 +7,7 @@ Everything here is of livekit-agents 1.8.9, worker.py, where no other file is na
 
 import contextlib
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, utils
+from livekit.agents import cli as livekit_cli
 from livekit.agents.cli import discover
+from livekit.agents.worker import ServerOptions
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +102,29 @@ def module_of(path: Path) -> tuple[Path, str]:
     return found.extra_sys_path, found.module_import_str
 
 
+@contextmanager
+def captured_run_app() -> Iterator[list[AgentServer]]:
+    """Have `cli.run_app` add its server, or one made of its options, to this list, where it would
+    run LiveKit's own worker.
+    """
+    given = list[AgentServer]()
+
+    def run_app(server: AgentServer | ServerOptions) -> None:
+        if isinstance(server, ServerOptions):
+            server = AgentServer.from_server_options(server)
+        given.append(server)
+
+    modules = (livekit_cli, sys.modules["livekit.agents.cli.cli"])
+    before = [module.run_app for module in modules]
+    for module in modules:
+        module.run_app = run_app  # type: ignore[attr-defined]
+    try:
+        yield given
+    finally:
+        for module, original in zip(modules, before, strict=True):
+            module.run_app = original  # type: ignore[attr-defined]
+
+
 def registered(server: AgentServer) -> Registered:
     """What the file registered; read before `configure` puts ours in its place."""
     return Registered(
@@ -116,11 +142,16 @@ def replaced_options(server: AgentServer) -> list[str]:
     key that LiveKit's own variables hold as well is none of the file's.
     """
     plain = AgentServer()
+    # The older options have other defaults for the same.
+    older = AgentServer.from_server_options(ServerOptions(entrypoint_fnc=_no_entrypoint))
     return [
         name
         for name, attribute in REPLACED_OPTIONS.items()
-        if getattr(server, attribute) != getattr(plain, attribute)
+        if getattr(server, attribute) not in (getattr(plain, attribute), getattr(older, attribute))
     ]
+
+
+async def _no_entrypoint(_: JobContext) -> None: ...
 
 
 def configure(server: AgentServer, options: Options, hooks: Hooks) -> None:
@@ -175,7 +206,7 @@ def keep_spare_process(server: AgentServer, spare: int = 1) -> None:
     def set_target_or_spare(num_idle_processes: int) -> None:
         set_target(max(num_idle_processes, spare))
 
-    pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign, assignment]
+    pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign]
 
 
 def watch_processes(
