@@ -12,11 +12,12 @@ from voicefleet import settings as settings_module
 from voicefleet.errors import ExitCode, VoicefleetError
 from voicefleet.fleet import endpoints
 from voicefleet.job import agent_file
+from voicefleet.job.agent_file import AgentFile
+from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.pod import reach as livekit_reach
 from voicefleet.pod.pod import port_taken
 from voicefleet.providers import model_files
 from voicefleet.providers import reach as provider_reach
-from voicefleet.providers.keys import PIPELINE, Part
 from voicefleet.settings import Settings
 from voicefleet.settings.livekit import LIVEKIT_ACCESS
 from voicefleet.telemetry import reports
@@ -46,15 +47,21 @@ def check() -> int:
 
 
 def steps(settings: Settings) -> Iterator[Check]:
-    """What is checked, in the order of a start."""
-    yield "agent file", partial(_agent_file, settings)
+    """What is checked, in the order of a start. Each check is run before the next is asked for: the
+    agent file is loaded once, and its providers are those of the file that was loaded.
+    """
+    loaded = list[AgentFile]()
+    yield "agent file", partial(_agent_file, settings, loaded)
     yield "endpoints", partial(_port, settings)
     if (folder := settings.telemetry.report_dir) is not None:
         yield "call reports", partial(reports.require_directory, folder)
     for name, loader in model_files.checks(settings.providers):
         yield name, partial(model_files.load, name, loader)
     yield "LiveKit", partial(_livekit, settings)
-    parts = _parts(settings)
+    if not loaded:
+        yield "providers", lambda: "not asked, because the agent file does not load"
+        return
+    parts = loaded[0].parts
     if not parts:
         yield "providers", lambda: "not asked, because the agent file brings its own"
         return
@@ -73,20 +80,16 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
     return ExitCode.OK
 
 
-def _agent_file(settings: Settings) -> str:
+def _agent_file(settings: Settings, loaded: list[AgentFile]) -> str:
     hosted = agent_file.load(settings.agent.file)
+    loaded.append(hosted)
     name = settings.agent.name or hosted.agent_name
-    if not name:
-        return f"{settings.agent.file}, without a name: LiveKit gives it every new room"
-    return f"{settings.agent.file}, dispatched as {name!r}"
-
-
-def _parts(settings: Settings) -> frozenset[Part]:
-    """What the agent file wants of our providers. If it does not load: what most files want."""
-    try:
-        return agent_file.load(settings.agent.file).parts
-    except VoicefleetError:
-        return PIPELINE
+    called = (
+        f"dispatched as {name!r}" if name else "without a name: LiveKit gives it every new room"
+    )
+    replaced = livekit_server.replaced_options(hosted.server)
+    theirs = f"; settings replace its {', '.join(replaced)}" if replaced else ""
+    return f"{settings.agent.file}, {called}{theirs}"
 
 
 def _port(settings: Settings) -> str:

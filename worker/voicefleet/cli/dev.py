@@ -20,7 +20,7 @@ def dev(
 ) -> None:
     """Serve calls while you write the agent: four slots, readable logs, a free port, and no drain.
 
-    The load counts as it does in production.
+    Only the slots limit the calls: the CPU and memory of this machine do not count.
     """
     if reload:
         command = shlex.join([sys.executable, "-m", "voicefleet", "dev", "--no-reload"])

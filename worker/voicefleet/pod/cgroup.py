@@ -64,6 +64,11 @@ class Share:
         return self.cpu_wall if self.cpu_request is None else self.cpu_request
 
 
+def nothing() -> Reading:
+    """A reading of a pod whose CPU and memory do not count."""
+    return Reading(None, None)
+
+
 class Source(Protocol):
     """Where the numbers come from; both calls are short, safe in any thread and never raise."""
 

@@ -65,15 +65,17 @@ class Pod:
     reaper: Reaper
 
 
-def build(settings: Settings, hosted: AgentFile, socket: Path | None = None) -> Pod:
+def build(
+    settings: Settings, hosted: AgentFile, socket: Path | None = None, *, devmode: bool = False
+) -> Pod:
     """A pod that runs the agent file's own server. Job processes connect at `socket`; without one
-    they are on their own, as under LiveKit's console.
+    they are on their own, as under LiveKit's console. In `devmode` only slots limit the calls.
     """
     turns.register(settings.providers)
     server, agent_name = hosted.server, settings.agent.name or hosted.agent_name
 
     # What this pod may use, and so how many calls it takes and when it is full.
-    capacity = _capacity(settings.pod)
+    capacity = _capacity(settings.pod, devmode=devmode)
     meter = capacity.meter
     table = CallTable(
         capacity.slots,
@@ -161,7 +163,7 @@ async def run(settings: Settings, hosted: AgentFile, *, devmode: bool = False) -
     # Only this user may enter the folder of the socket.
     with tempfile.TemporaryDirectory(prefix="voicefleet-") as folder, _signals() as told_to_stop:
         socket = Path(folder) / "pod.sock"
-        pod = build(settings, hosted, socket)
+        pod = build(settings, hosted, socket, devmode=devmode)
         threads = max(LEAST_THREADS, THREADS_PER_SLOT * pod.table.slots)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "pod"))
         async with (
@@ -315,7 +317,7 @@ class Capacity:
     limit_bytes: int | None
 
 
-def _capacity(pod: PodSettings) -> Capacity:
+def _capacity(pod: PodSettings, *, devmode: bool) -> Capacity:
     source = cgroup.find()
     limits = source.limits()
     limits = replace(limits, memory_bytes=pod.memory_limit_bytes or limits.memory_bytes)
@@ -339,7 +341,9 @@ def _capacity(pod: PodSettings) -> Capacity:
     else:
         said = {"warn_bytes": warn_bytes, "limit_bytes": limit_bytes}
         logger.info("memory of a call decided", extra=said)
-    meter = LoadMeter(decided.slots, pod.load_threshold, share, source.reading)
+    # A laptop is busy with other things than calls.
+    read = cgroup.nothing if devmode else source.reading
+    meter = LoadMeter(decided.slots, pod.load_threshold, share, read)
     return Capacity(decided.slots, meter, warn_bytes, limit_bytes)
 
 
