@@ -465,7 +465,7 @@ async def test_calls_go_on_while_livekit_is_away_and_the_pod_stays_ready(
 async def test_calls_that_still_finish_are_not_more_and_more_beside_a_full_pod(
     livekit: LiveKitStandIn, pool: PoolStandIn, tmp_path: Path
 ) -> None:
-    """Six processes of a pod of one slot lived at once, each with the end of its own file to run."""
+    """Six processes of a pod of one slot lived at once, each at the end of its own file."""
     async with running_pod(livekit, pool, tmp_path, VOICEFLEET_SLOTS="1"):
         worker = await livekit.registered()
         for _ in range(4):
@@ -481,6 +481,22 @@ async def test_calls_that_still_finish_are_not_more_and_more_beside_a_full_pod(
                 because="the pod has heard that the caller left",
             )
         pytest.fail("four calls finish at once in a pod of one slot, and it takes the next")
+
+
+async def test_a_full_pod_keeps_one_process_warm_for_whoever_calls_next(
+    livekit: LiveKitStandIn, pool: PoolStandIn, tmp_path: Path
+) -> None:
+    async with running_pod(livekit, pool, tmp_path, VOICEFLEET_SLOTS="1"):
+        worker = await livekit.registered()
+        await pool.job_of(await livekit.place_call())
+        await livekit.until(lambda: worker.load == pytest.approx(0.7), because="it is full")
+        for spare in pool.warm:
+            spare.dies()
+        await pool.until(
+            lambda: bool(pool.warm),
+            because="a process waits for a call",
+            within_seconds=AT_ONCE_SECONDS,
+        )
 
 
 async def test_a_slot_that_is_free_again_has_a_warm_process(
