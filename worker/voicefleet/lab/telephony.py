@@ -1,8 +1,10 @@
 """Stands in for LiveKit's SIP service, which livekit-server does not have without Redis and a SIP
-bridge: its API at the wire, with everything else passed on to a real livekit-server.
+bridge: its API at the wire, with everything else passed on to a real livekit-server, and the caller
+whom the bridge brings into a room.
 
 Wire format: Twirp (https://twitchtv.github.io/twirp/docs/spec_v7.html) with the messages of
-livekit.protocol.sip; errors as in livekit/protocol, livekit/sip.go (`TwirpErrorMeta`).
+livekit.protocol.sip. It answers as livekit-server 1.13.5 does with livekit/sip behind it, which was
+seen with real telephones.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from typing import TypeVar
 import aiohttp
 from aiohttp import WSMsgType, web
 from google.protobuf.message import DecodeError
-from livekit import api
+from livekit import api, rtc
 from livekit.protocol import sip
 
 from voicefleet.lab import providers, reception
@@ -24,18 +26,42 @@ SERVICE = "/twirp/livekit.SIP"
 # Of one hop between two connections, which each side has of its own.
 HOP_HEADERS = {"connection", "host", "upgrade", "content-length", "transfer-encoding"}
 
-# SIP status → Twirp's code and its HTTP status, as livekit/sip.go maps those a call may end with.
-ERRORS = {
-    404: ("not_found", 404),
-    408: ("deadline_exceeded", 408),
-    480: ("resource_exhausted", 429),
-    486: ("resource_exhausted", 429),
-    603: ("permission_denied", 403),
+# The SIP status with which a telephone answers → Twirp's code, of those a call may end with
+# (livekit/protocol, livekit/sip.go, `sipCodeToGRPCCode`).
+CODES = {
+    403: "permission_denied",
+    404: "not_found",
+    408: "deadline_exceeded",
+    410: "not_found",
+    480: "resource_exhausted",
+    486: "resource_exhausted",
+    487: "aborted",
+    504: "deadline_exceeded",
+    600: "resource_exhausted",
+    603: "permission_denied",
+    604: "not_found",
+    607: "permission_denied",
 }
+# Twirp's code → its HTTP status.
+HTTP_STATUSES = {
+    "aborted": 409,
+    "deadline_exceeded": 408,
+    "failed_precondition": 412,
+    "invalid_argument": 400,
+    "not_found": 404,
+    "permission_denied": 403,
+    "resource_exhausted": 429,
+}
+# As long as LiveKit lets it ring where nothing else is asked for.
+RINGS_SECONDS = 30.0
+
+# What `sip.phoneNumber` is where the caller withholds the number.
+WITHHELD = "anonymous"
 
 Asked = sip.CreateSIPParticipantRequest | sip.TransferSIPParticipantRequest
 Wish = TypeVar("Wish", sip.CreateSIPParticipantRequest, sip.TransferSIPParticipantRequest)
-# Rings a telephone and gives the SIP status it ends with: 200 when it is picked up.
+# Rings a telephone and gives the SIP status it answers with: 200 when it is picked up. For one that
+# does not answer, or is not there, it does not return, and is cancelled when the time is over.
 Ring = Callable[[Asked], Awaitable[int]]
 
 
@@ -63,6 +89,37 @@ async def serving(
         yield telephony
 
 
+def attributes_of(number: str | None) -> dict[str, str]:
+    """What the room is told of a caller; no `number` is one that the caller withholds."""
+    return {
+        "sip.callID": "SCL_lab",
+        "sip.callStatus": "ringing",
+        "sip.phoneNumber": number or WITHHELD,
+        "sip.trunkID": "ST_lab",
+    }
+
+
+@asynccontextmanager
+async def incoming(
+    livekit_url: str, key: str, secret: str, *, agent_name: str, room: str, number: str | None
+) -> AsyncIterator[rtc.Room]:
+    """A telephone that calls, and hangs up when the block ends, whether or not somebody answers.
+
+    The bridge brings the caller into the room before LiveKit sends for the agent: the room is made
+    for this caller, and asks for the agent. As any room it stays for 20 s after the caller.
+    """
+    wanted = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name=agent_name)])
+    grants = api.VideoGrants(room_join=True, room=room)
+    token = api.AccessToken(key, secret).with_identity(f"sip_{number or WITHHELD}").with_kind("sip")
+    token = token.with_grants(grants).with_attributes(attributes_of(number))
+    caller = rtc.Room()
+    await caller.connect(livekit_url, token.with_room_config(wanted).to_jwt())
+    try:
+        yield caller
+    finally:
+        await caller.disconnect()
+
+
 class _Exchange:
     def __init__(
         self, telephony: Telephony, verifier: api.TokenVerifier, ring: Ring, livekit_url: str
@@ -88,10 +145,9 @@ class _Exchange:
         if not wish.transfer_to.startswith(("tel:", "sip:", "sips:")):
             raise refusal("invalid_argument", 400, "transfer_to must be a tel: or sip: address")
         await self._answered(wish)
-        done = sip.TransferSIPParticipantResponse(
-            transfer_id="STR_lab", status=sip.SIPTransferStatus.STS_TRANSFER_SUCCESSFUL
-        )
-        return message(done.SerializeToString())
+        # Empty, and so of status 0, STS_TRANSFER_ONGOING. Servers after 1.13.5 pass on what the
+        # bridge answers, which is empty too.
+        return message(b"")
 
     async def _read(self, request: web.Request, into: Wish) -> Wish:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -110,12 +166,21 @@ class _Exchange:
 
     async def _answered(self, wish: Asked) -> None:
         """:raises HTTPException: if the telephone was not picked up."""
-        status = await self._ring(wish)
+        seconds = wish.ringing_timeout.ToTimedelta().total_seconds() or RINGS_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                status = await self._ring(wish)
+        except TimeoutError:
+            # No telephone has said so, hence no status of one: livekit/sip, pkg/sip/outbound.go.
+            is_call = isinstance(wish, sip.CreateSIPParticipantRequest)
+            text = "sip request timed out" if is_call else "refer canceled"
+            raise refusal("canceled", 408, text) from None
         if status == HTTPStatus.OK:
             return
-        code, http_status = ERRORS.get(status, ("failed_precondition", 412))
+        others = "failed_precondition" if 500 <= status < 600 else "invalid_argument"
+        code = CODES.get(status, others)
         meta = {"sip_status_code": str(status), "sip_status": f"SIP_STATUS_{status}"}
-        raise refusal(code, http_status, f"sip status {status}", meta)
+        raise refusal(code, HTTP_STATUSES[code], f"sip status {status}", meta)
 
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
         if not self._livekit_url:

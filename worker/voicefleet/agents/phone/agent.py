@@ -89,6 +89,7 @@ class Workshop(Agent):
         except TransferError as error:
             logger.warning("transfer failed", extra={"reason": str(error)})
             raise ToolError(f"{error}: apologise and offer a call back") from error
+        logger.info("handed over")
         closing.hang_up(context.session)
         return ToolResult("The call was handed over.", reply_required=False)
 

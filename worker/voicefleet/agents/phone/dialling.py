@@ -13,6 +13,7 @@ from voicefleet.agents.phone import repairs, telephone
 NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 # The identity of whoever is called; there is one.
 CALLEE = "callee"
+NOT_PLACED = "LiveKit could not place the call"
 
 
 class WrongOrderError(ValueError):
@@ -75,9 +76,8 @@ async def dial(
     )
     try:
         await livekit.sip.create_sip_participant(wish)
-    except api.SipCallError as error:
-        raise NotAnsweredError(
-            telephone.why(error.sip_status_code), error.sip_status_code
-        ) from error
-    except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
-        raise NotAnsweredError("LiveKit could not place the call") from error
+    except api.ServerError as error:
+        reason = telephone.why(error) or NOT_PLACED
+        raise NotAnsweredError(reason, telephone.sip_status_of(error)) from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise NotAnsweredError(NOT_PLACED) from error

@@ -115,35 +115,57 @@ class Telephone:
         )
         try:
             answer = await self._livekit.sip.transfer_sip_participant(wish)
-        except api.SipCallError as error:
-            raise TransferError(why(error.sip_status_code)) from error
-        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
-            raise TransferError("the telephone network did not take it") from error
-        # Without an error it may still have failed.
-        if answer.status != api.SIPTransferStatus.STS_TRANSFER_SUCCESSFUL:
-            raise TransferError(why(answer.sip_status.code or None))
+        except api.ServerError as error:
+            raise TransferError(why(error) or NOT_TAKEN) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TransferError(NOT_TAKEN) from error
+        # LiveKit answers when the transfer is over, and then mostly with nothing, which reads as
+        # ONGOING: so does livekit-server 1.13.5 always (pkg/service/sip.go).
+        if answer.status == api.SIPTransferStatus.STS_TRANSFER_FAILED:
+            raise TransferError(REASONS.get(answer.sip_status.code, UNKNOWN))
 
 
 class TransferError(Exception):
     """Nobody took the call; the message says why, in a few words."""
 
 
+NOT_TAKEN = "the telephone network did not take it"
+UNKNOWN = "the telephone network failed"
+UNANSWERED = "nobody answered"
+ENDED = "the call was ended before anybody answered"
+
 # What a telephone call fails with (RFC 3261, section 21), in words.
 REASONS = {
     403: "the trunk does not allow it",
     404: "there is no such number",
-    408: "nobody answered",
+    408: UNANSWERED,
     410: "there is no such number",
-    480: "nobody answered",
+    480: UNANSWERED,
     484: "there is no such number",
     486: "the line is busy",
-    487: "nobody answered",
+    487: ENDED,
     600: "the line is busy",
     603: "it was declined",
     604: "there is no such number",
     607: "it was declined",
 }
+# The same where no telephone has said anything: LiveKit cancels what has rung for long enough, and
+# cannot tell a telephone that is not there from one that nobody picks up.
+REASONS_OF_LIVEKIT = {
+    "aborted": ENDED,
+    "canceled": UNANSWERED,
+    "deadline_exceeded": UNANSWERED,
+}
 
 
-def why(sip_status_code: int | None) -> str:
-    return REASONS.get(sip_status_code or 0, "the telephone network failed")
+def why(error: api.ServerError) -> str | None:
+    """Why a call failed, in a few words; None where it has not come to a call."""
+    status = sip_status_of(error)
+    if status is not None:
+        return REASONS.get(status, UNKNOWN)
+    return REASONS_OF_LIVEKIT.get(error.code)
+
+
+def sip_status_of(error: api.ServerError) -> int | None:
+    """What the other telephone, or its network, has answered with, if it has."""
+    return error.sip_status_code if isinstance(error, api.SipCallError) else None
