@@ -87,7 +87,7 @@ async def test_pods_of_two_namespaces_with_one_name_are_two() -> None:
 async def test_one_fleet_is_asked_for_by_its_label_whatever_its_name() -> None:
     async with answering({}) as (url, asked):
         assert await prometheus.ask(url, 'a"} or up{x="') == []
-    assert len(asked) == 7
+    assert len(asked) == 8
     assert all(r'{fleet="a\"} or up{x=\""}' in query for query in asked)
 
 

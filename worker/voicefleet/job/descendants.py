@@ -36,8 +36,17 @@ def adopt_orphans() -> bool:
     It is not inherited over a fork. Nobody reaps what is adopted: its entry in the process table
     stays until this process ends.
     """
+    return _be_subreaper(1)
+
+
+def leave_orphans() -> None:
+    """Be no such parent any more."""
+    _be_subreaper(0)
+
+
+def _be_subreaper(is_one: int) -> bool:
     try:
-        result: int = ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        result: int = ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, is_one, 0, 0, 0)
     except (OSError, AttributeError):
         return False
     return result == 0

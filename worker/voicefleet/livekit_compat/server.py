@@ -5,6 +5,7 @@ Everything here is of livekit-agents 1.8.9, worker.py, where no other file is na
 `tests/livekit_compat/test_server.py` says in words what a later one has changed.
 """
 
+import asyncio
 import contextlib
 import logging
 import sys
@@ -229,6 +230,28 @@ def watch_processes(
 
     server._proc_pool.on("process_job_launched", tell_launched)
     server._proc_pool.on("process_closed", tell_closed)
+
+
+def let_drain_yield(server: AgentServer) -> None:
+    """Have the join of each process give the loop a turn. LiveKit's `drain` joins one after the
+    other and looks again at once; where two end in the same turn, the join of the second does not
+    yield, the process is listed still, and the drain spins without end. Call it in the event
+    `worker_started`.
+    """
+
+    def wrap(process: Any) -> None:
+        join = process.join
+
+        async def join_and_yield() -> None:
+            await join()
+            await asyncio.sleep(0)
+
+        process.join = join_and_yield
+
+    pool = server._proc_pool
+    for process in pool.processes:
+        wrap(process)
+    pool.on("process_created", wrap)
 
 
 def inference_is_alive(server: AgentServer) -> bool:

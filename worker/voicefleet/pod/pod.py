@@ -141,6 +141,7 @@ def build(
         livekit_server.wrap_http_session(server, partial(PacedSession, pace=reconnect))
         livekit_server.keep_spare_process(server)
         livekit_server.watch_processes(server, table.launched, processes.closed)
+        livekit_server.let_drain_yield(server)
 
     def registered(*_: object) -> None:
         if state.is_registered:
@@ -221,7 +222,10 @@ async def _serve(server: AgentServer, settings: Settings, *, devmode: bool) -> N
 async def _drain(pod: Pod, settings: Settings) -> None:
     logger.info("draining", extra={"calls": pod.table.taken})
     try:
-        await pod.server.drain()
+        async with asyncio.timeout(settings.pod.drain_timeout_seconds):
+            await pod.server.drain(timeout=None)
+            # LiveKit sees the end of a process before its last words are read here.
+            await pod.table.drained()
     except TimeoutError:
         # What is still on is ended with words, and each agent file's own end is waited for.
         logger.warning("drain deadline reached", extra={"calls": pod.table.taken})

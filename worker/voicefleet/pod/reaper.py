@@ -65,6 +65,7 @@ class Reaper:
             self._sweep()
             for pid in self._orphans:
                 _send(pid, signal.SIGKILL)
+            descendants.leave_orphans()
 
     async def _watch(self) -> None:
         while True:
