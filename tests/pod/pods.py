@@ -144,11 +144,13 @@ async def running_pod(
     folder: Path,
     *,
     on_request: str | None = None,
+    source: str | None = None,
     is_hurried: bool = True,
     **environment: str,
 ) -> AsyncIterator[RunningPod]:
     """A pod with two slots for this LiveKit, as soon as its endpoints listen; `environment` is what
-    its operator sets. `on_request` is the source of a function of this name for its agent file.
+    its operator sets. `on_request` is the source of a function of this name for its agent file,
+    `source` that of a whole other file.
     LiveKit's worker is ten times as fast as in life in its reports and its patience, if it may.
 
     At the end every caller hangs up, and the pod is told to stop and has to leave; an error of it
@@ -156,7 +158,7 @@ async def running_pod(
     """
     file = folder / f"agent_{next(_numbers)}.py"
     handler = "None" if on_request is None else "on_request"
-    file.write_text(AGENT_FILE.format(on_request=on_request or "", handler=handler))
+    file.write_text(source or AGENT_FILE.format(on_request=on_request or "", handler=handler))
     operators = {
         "LIVEKIT_URL": livekit.url,
         "LIVEKIT_API_KEY": livekit.api_key,
