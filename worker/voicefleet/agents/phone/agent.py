@@ -1,5 +1,6 @@
 """The telephone of a bicycle workshop: answers calls, and calls customers whose repair is ready."""
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from livekit.agents import (
     AgentServer,
     AgentSession,
     AMDCategory,
+    CloseReason,
     JobContext,
     RunContext,
     ToolError,
@@ -33,6 +35,9 @@ CALLING = "Hello, this is the bicycle workshop. I am calling about your repair: 
 VOICEMAIL = "Hello, this is the bicycle workshop. Your repair: {status} Goodbye."
 CONNECTING = "I am connecting you. One moment, please."
 FAREWELL = "Thank you for calling. Goodbye."
+
+# A caller from a browser may come after the agent, and LiveKit tells of one up to 3 s late.
+CALLER_COMES_WITHIN_SECONDS = 3.0
 
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
 
@@ -133,7 +138,12 @@ async def answer(ctx: JobContext) -> None:
     closing.watch(call)
     await ctx.connect()
     if order is None:
-        line = Line.of(await ctx.wait_for_participant())
+        caller = await caller_of(ctx)
+        if caller is None:
+            logger.info("the caller hung up before the agent had joined")
+            ctx.shutdown(CloseReason.PARTICIPANT_DISCONNECTED.value)
+            return
+        line = Line.of(caller)
     else:
         line = Line(CALLEE, is_telephone=True, number=order.phone_number, status="dialing")
     agent = Workshop(Telephone(ctx.room, ctx.api, line), settings, order)
@@ -143,6 +153,26 @@ async def answer(ctx: JobContext) -> None:
         silence.watch(call)
     else:
         await call_out(ctx, call, settings, order)
+
+
+async def caller_of(ctx: JobContext) -> rtc.RemoteParticipant | None:
+    """Whoever calls; None where the caller has gone already.
+
+    Over SIP the caller is in the room before the agent is sent for, and LiveKit shows whoever joins
+    all who are there. So an empty room is one that the caller has left. LiveKit does not say so: it
+    keeps the room, and with it this call's slot, for 20 s more, in case somebody comes back.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(CALLER_COMES_WITHIN_SECONDS):
+                return await ctx.wait_for_participant()
+        except TimeoutError:
+            # One who is here, but whose sound is not connected yet, is waited for.
+            if not ctx.room.remote_participants:
+                return None
+        except RuntimeError:
+            # LiveKit's, of a room that is closed meanwhile.
+            return None
 
 
 async def call_out(
