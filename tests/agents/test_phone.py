@@ -6,10 +6,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 from livekit import api, rtc
+from livekit.agents import JobContext
 from livekit.api import SIPTransferStatus
 from livekit.api import TransferSIPParticipantResponse as Transferred
 from livekit.protocol.sip import SIPStatus, SIPStatusCode
@@ -18,6 +19,7 @@ from tests.agents import text_call
 from tests.agents.scripted_llm import Call, Reply
 from tests.agents.text_call import TextCall
 from voicefleet import settings as settings_module
+from voicefleet.agents.phone import agent as phone
 from voicefleet.agents.phone import dialling, telephone
 from voicefleet.agents.phone.agent import CONNECTING, FAREWELL, GREETING, Workshop
 from voicefleet.agents.phone.dialling import NotAnsweredError, Order, WrongOrderError
@@ -163,6 +165,75 @@ def test_a_line_is_read_from_a_participant_of_kind_sip() -> None:
     )
     browser = Somebody("anna", rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)
     assert not Line.of(cast(rtc.RemoteParticipant, browser)).is_telephone
+
+
+async def test_a_caller_who_withholds_the_number_is_not_known(settings: Phone) -> None:
+    """`sip.phoneNumber` is "anonymous" then, and the LLM was told that the number is known."""
+    withheld = Somebody("sip_1", attributes=telephony.attributes_of(None))
+    line = Line.of(cast(rtc.RemoteParticipant, withheld))
+    assert line.number is None
+    async with bridge() as up, on_the_line(up, settings, "Yes.", line=line) as call:
+        await call.say("Do you know my number?")
+        assert "The caller's number is withheld." in told(call)
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A job's room: who is in it, and what waiting for a caller who can be heard comes to."""
+
+    present: list[Somebody] = field(default_factory=list)
+    heard_after_seconds: float | None = None
+    error: Exception | None = None
+
+    @property
+    def room(self) -> Self:
+        return self
+
+    @property
+    def remote_participants(self) -> dict[str, Somebody]:
+        return {one.identity: one for one in self.present}
+
+    async def wait_for_participant(self) -> Somebody:
+        if self.error is not None:
+            raise self.error
+        await asyncio.sleep(self.heard_after_seconds or 60)
+        return self.present[0]
+
+
+ANNA = Somebody("anna")
+
+
+@pytest.mark.parametrize(
+    ("arrival", "expected"),
+    [
+        (Arrival(), None),
+        (Arrival(error=RuntimeError("room disconnected while waiting for participant")), None),
+        (Arrival([ANNA], heard_after_seconds=0.01), ANNA),
+    ],
+    ids=["empty", "closed", "taken"],
+)
+async def test_an_empty_room_is_left_and_a_caller_in_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch, arrival: Arrival, expected: Somebody | None
+) -> None:
+    """A caller who had hung up while it rang was waited for without a bound."""
+    monkeypatch.setattr(phone, "CALLER_COMES_WITHIN_SECONDS", 0.05)
+    async with asyncio.timeout(2):
+        caller: object = await phone.caller_of(cast(JobContext, arrival))
+    assert caller is expected
+
+
+async def test_a_caller_who_is_here_but_not_heard_yet_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(phone, "CALLER_COMES_WITHIN_SECONDS", 0.02)
+    slow = Arrival([ANNA])
+    waiting = asyncio.create_task(phone.caller_of(cast(JobContext, slow)))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    slow.heard_after_seconds = 0.001
+    async with asyncio.timeout(2):
+        caller: object = await waiting
+    assert caller is ANNA
 
 
 @pytest.mark.parametrize(

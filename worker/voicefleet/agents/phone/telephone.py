@@ -26,6 +26,9 @@ LAST_KEY = "#"
 LONGEST_ENTRY_KEYS = 16
 ENTRY_ENDS_AFTER_SECONDS = 3.0
 
+# What LiveKit calls a number where there is none is a word, as `anonymous`.
+NUMBER = re.compile(r"\+?\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -40,10 +43,11 @@ class Line:
     @classmethod
     def of(cls, participant: rtc.RemoteParticipant) -> Self:
         attributes = participant.attributes
+        number = attributes.get("sip.phoneNumber", "")
         return cls(
             identity=participant.identity,
             is_telephone=participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
-            number=attributes.get("sip.phoneNumber") or None,
+            number=number if NUMBER.fullmatch(number) else None,
             status=attributes.get("sip.callStatus", ""),
         )
 
