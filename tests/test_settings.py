@@ -214,6 +214,74 @@ def test_a_chain_names_provider_model_and_voice(monkeypatch: pytest.MonkeyPatch)
     assert [str(link) for link in chain] == ["cartesia/sonic-3:katie", "openai"]
 
 
+def test_a_model_of_an_llm_may_have_a_colon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What followed it was taken for a voice, and dropped."""
+    monkeypatch.setenv("VOICEFLEET_LLM", "openai/llama3:8b")
+    assert settings.load().providers.llm == (Model("openai", "llama3:8b"),)
+
+
+@pytest.mark.parametrize(
+    ("chain", "words"),
+    [
+        ("deepgrm", "is called 'deepgrm'; did you mean deepgram?"),
+        ("elevenlab", "is called 'elevenlab'; did you mean elevenlabs?"),
+        ("deepgram,elevenlabs", "elevenlabs is not installed: `pip install livekit-plugins-elev"),
+        ("whisper", "is called 'whisper'; built in: deepgram, openai; any other must be an inst"),
+        ("../deepgram", "is called '..'; built in"),
+        (",", "expected one or more of deepgram, openai or LiveKit's plugins"),
+    ],
+)
+def test_a_provider_that_is_neither_built_in_nor_installed_is_told(
+    monkeypatch: pytest.MonkeyPatch, chain: str, words: str
+) -> None:
+    """Only the built-in ones were taken, and the error named no other."""
+    (problem,) = violations_of(monkeypatch, VOICEFLEET_STT=chain)
+    assert words in problem
+
+
+def test_any_installed_plugin_is_a_provider_and_is_not_imported_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "livekit" / "plugins" / "starling"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('it was imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("VOICEFLEET_TTS", "starling.inner/song:male,openai")
+    chain = settings.load().providers.tts
+    assert chain == (Model("starling.inner", "song", "male"), Model("openai"))
+
+
+@pytest.mark.parametrize("text", ["voice=polly", "[]", '{"openai": "ash"}', '{"openai": {"a": 1}'])
+def test_options_are_a_json_object_by_provider(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (problem,) = violations_of(monkeypatch, VOICEFLEET_TTS_OPTIONS=text)
+    assert "VOICEFLEET_TTS_OPTIONS: expected a JSON object by provider" in problem
+    assert text not in problem
+
+
+def test_options_of_a_provider_that_does_not_exist_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of one that the chain leaves out may stay: a chain is changed in an outage."""
+    options = '{"opnai": {"speed": 2}, "openai": {"speed": 2}, "deepgram": {}}'
+    (problem,) = violations_of(monkeypatch, VOICEFLEET_TTS_OPTIONS=options)
+    assert problem == (
+        "VOICEFLEET_TTS_OPTIONS has options for 'opnai': no provider or installed plugin is called"
+        " 'opnai'; did you mean openai?"
+    )
+
+
+def test_a_key_among_options_is_shown_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = '{"openai": {"api_key": "sk-very-secret", "keyterms": ["key"], "speed": 2}}'
+    monkeypatch.setenv("VOICEFLEET_TTS_OPTIONS", options)
+    loaded = settings.load()
+    shown = '{"openai": {"api_key": "(hidden)", "keyterms": ["key"], "speed": 2}}'
+    assert str(loaded.providers.tts_options) == shown
+    assert "sk-very-secret" not in repr(loaded)
+    assert "sk-very-secret" in loaded.secrets()
+    assert "key" not in loaded.secrets()
+    assert loaded.providers.tts_options.of("openai")["api_key"] == "sk-very-secret"
+
+
 @pytest.mark.parametrize("name", ["VOICEFLEET_DRAIN_TOKEN", "VOICEFLEET_REPORT_TOKEN"])
 def test_a_job_is_not_told_a_secret_that_no_call_needs(
     monkeypatch: pytest.MonkeyPatch, name: str

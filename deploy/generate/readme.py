@@ -7,6 +7,7 @@ from typing import Any
 from deploy.generate import settings
 from deploy.generate.values import Key
 from voicefleet.settings import declared
+from voicefleet.settings.providers import Options
 
 
 def with_tables(readme: str, keys: tuple[Key, ...], own: dict[str, str]) -> str:
@@ -40,6 +41,8 @@ def _rows(key: Key) -> list[str]:
 
 
 def _default(value: Any) -> Any:
+    if isinstance(value, Options):
+        return str(value)
     return ",".join(str(part) for part in value) if isinstance(value, tuple) else value
 
 

@@ -16,10 +16,11 @@ from voicefleet.job.agent_file import AgentFile
 from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.pod import reach as livekit_reach
 from voicefleet.pod.pod import port_taken
-from voicefleet.providers import model_files
+from voicefleet.providers import model_files, preflight
 from voicefleet.providers import reach as provider_reach
 from voicefleet.settings import Settings
 from voicefleet.settings.livekit import LIVEKIT_ACCESS
+from voicefleet.settings.providers import CHAIN_SETTING
 from voicefleet.telemetry import reports
 
 ANY_HOST = "0.0.0.0"
@@ -65,6 +66,8 @@ def steps(settings: Settings) -> Iterator[Check]:
     if not parts:
         yield "providers", lambda: "not asked, because the agent file brings its own"
         return
+    for part in preflight.parts_to_make(settings.providers, parts):
+        yield CHAIN_SETTING[part], partial(preflight.make, settings.providers, part)
     for name, probe in provider_reach.chosen(settings.providers, parts).items():
         yield name, partial(_provider, name, probe, settings)
 

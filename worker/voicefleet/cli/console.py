@@ -26,6 +26,7 @@ from voicefleet.lab.processes import Running
 from voicefleet.lab.typed_line import Door, TypedLine
 from voicefleet.pod import pod
 from voicefleet.providers import keys as provider_keys
+from voicefleet.providers import preflight
 from voicefleet.settings import Settings
 
 CONNECTED_WITHIN_SECONDS = 60.0
@@ -56,6 +57,7 @@ def console(
     hosted = agent_file.load(agent or settings.agent.file)
     if (keys or voice) and hosted.uses_our_providers:
         settings.require(*provider_keys.needed(settings.providers, hosted.parts))
+        preflight.require(settings.providers, hosted.parts)
     if voice:
         return _aloud(settings, hosted)
     if keys:

@@ -9,7 +9,7 @@ from voicefleet.cli import signals
 from voicefleet.job import agent_file, shared
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.pod import forkserver, pod
-from voicefleet.providers import keys, model_files
+from voicefleet.providers import keys, model_files, preflight
 from voicefleet.settings import Settings
 from voicefleet.settings.livekit import LIVEKIT_ACCESS
 from voicefleet.telemetry import logs, reports
@@ -28,13 +28,14 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     signals.leave_when_told()
     settings.require(*LIVEKIT_ACCESS)
     reports.require_directory(settings.telemetry.report_dir)
-    forkserver.fork(partial(shared.load, settings.agent))
+    forkserver.fork(partial(shared.load, settings.agent, settings.providers))
     settings_module.export_otel_settings()
     allow_pii = settings.telemetry.allow_pii
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
     hosted = agent_file.load(settings.agent.file)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers, hosted.parts))
+        preflight.require(settings.providers, hosted.parts)
         model_files.require(settings.providers)
     _say_who(settings, hosted)
     asyncio.run(pod.run(settings, hosted, devmode=devmode))

@@ -20,7 +20,7 @@ with suppress(Exception):
 
     _settings = settings.load()
     with suppress(Exception):
-        shared.load(_settings.agent)
+        shared.load(_settings.agent, _settings.providers)
     with suppress(Exception):
         shared.vad(_settings.providers)
 

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
@@ -14,7 +15,9 @@ from livekit.agents.utils import http_context
 
 import voicefleet
 from voicefleet.job import agent_file
+from voicefleet.providers import plugins as chosen_plugins
 from voicefleet.providers import turns
+from voicefleet.providers.keys import Part
 from voicefleet.settings.agents import Agent
 from voicefleet.settings.providers import Providers
 
@@ -31,9 +34,10 @@ PLUGIN = re.compile(r"livekit\.plugins\.\w+")
 PUBLIC = {f"voicefleet.{name}": name for name in voicefleet.__all__}
 
 
-def load(agent: Agent) -> None:
+def load(agent: Agent, providers: Providers) -> None:
     """Import what every job imports: the agent file too, if it may be; if not, what it imports of
-    plugins and session builders, which start no thread and open no connection.
+    plugins and session builders, which start no thread and open no connection. Then the plugins
+    that the settings choose, if a session is built of them.
 
     :raises AgentFileError: as `agent_file.load`.
     """
@@ -44,6 +48,15 @@ def load(agent: Agent) -> None:
     else:
         for name in plugins(agent.file):
             _import(name)
+    chosen_plugins.import_chosen(providers, _parts_in_use())
+
+
+def _parts_in_use() -> frozenset[Part]:
+    """What the session builders that are imported by now want of the providers."""
+    used = [parts for name, parts in agent_file.BUILDERS.items() if name in sys.modules]
+    parts = frozenset[Part]().union(*used)
+    # A voice apologises where a speech-to-speech model is lost.
+    return parts | {"tts"} if "realtime" in parts else parts
 
 
 @cache

@@ -1,14 +1,11 @@
 """The keys of providers: which the chosen chains need, and the error where one is missing."""
 
-from typing import Literal
-
 from pydantic import SecretStr
 
 from voicefleet import errors
-from voicefleet.settings.providers import Model, Providers
+from voicefleet.settings.providers import BUILT_IN, Model, Providers
+from voicefleet.settings.providers import Part as Part
 
-# What an agent may want of providers.
-Part = Literal["stt", "llm", "tts", "realtime"]
 PIPELINE: frozenset[Part] = frozenset({"stt", "llm", "tts"})
 
 KEY_OF = {
@@ -20,22 +17,26 @@ KEY_OF = {
 
 def needed(settings: Providers, parts: frozenset[Part] = PIPELINE) -> list[str]:
     """The names of the settings that hold the keys of the providers chosen for these parts, each
-    once.
+    once. What other plugins read from the environment, only they know: see `preflight`.
     """
     if settings.llm_api_key is not None:
         parts = parts - {"llm"}
-    return list(dict.fromkeys(KEY_OF[model.provider] for model in chosen(settings, parts)))
+    providers = (model.provider for model in chosen(settings, parts))
+    return list(dict.fromkeys(KEY_OF[name] for name in providers if name in KEY_OF))
+
+
+def held(settings: Providers, provider: str) -> SecretStr | None:
+    """The key that a setting of ours holds for this provider."""
+    return {
+        "deepgram": settings.deepgram_api_key,
+        "openai": settings.openai_api_key,
+        "cartesia": settings.cartesia_api_key,
+    }.get(provider)
 
 
 def chosen(settings: Providers, parts: frozenset[Part]) -> list[Model]:
     """Every model of the chains of these parts."""
-    chains: dict[Part, tuple[Model, ...]] = {
-        "stt": settings.stt,
-        "llm": settings.llm,
-        "tts": settings.tts,
-        "realtime": settings.realtime,
-    }
-    return [model for part, chain in chains.items() if part in parts for model in chain]
+    return [model for part in BUILT_IN if part in parts for model in settings.chain(part)]
 
 
 def required(key: SecretStr | None, name: str) -> str:

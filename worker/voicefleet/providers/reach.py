@@ -19,10 +19,13 @@ Probe = Callable[[aiohttp.ClientSession, Providers], Awaitable[None]]
 
 
 def chosen(settings: Providers, parts: frozenset[Part] = PIPELINE) -> dict[str, Probe]:
-    """The probes of every provider chosen for these parts, by the name to show."""
+    """The probes of every provider chosen for these parts, by the name to show; other plugins have
+    none.
+    """
     providers = {model.provider for model in keys.chosen(settings, parts - {"llm"})}
     probes: dict[str, Probe] = {name: p for name, p in PROBES.items() if name in providers}
-    return probes | ({"llm": _llm} if "llm" in parts else {})
+    is_asked = any(model.provider == "openai" for model in keys.chosen(settings, parts & {"llm"}))
+    return probes | ({"llm": _llm} if is_asked else {})
 
 
 async def check(name: str, probe: Probe, settings: Providers) -> None:

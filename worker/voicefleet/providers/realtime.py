@@ -11,7 +11,8 @@ from livekit.agents import NOT_GIVEN, AgentSession, JobProcess, NotGivenOr, llm
 from livekit.plugins.openai import realtime as openai
 
 from voicefleet import errors
-from voicefleet.providers import keys, tts
+from voicefleet.providers import keys, plugins, tts
+from voicefleet.providers.plugins import Arguments, Own
 from voicefleet.providers.prepared import settings_of
 from voicefleet.providers.session import Userdata
 from voicefleet.settings.providers import Model, Providers
@@ -36,16 +37,29 @@ def build_model(settings: Providers) -> llm.RealtimeModel:
     """The model of `VOICEFLEET_REALTIME`, or a chain in which the next takes over with all that was
     said.
 
-    :raises SettingsError: if the key is missing.
+    :raises SettingsError: if a plugin, a key or an option that the chain needs is missing or wrong.
     """
-    links = [_openai(settings, model) for model in settings.realtime]
-    return links[0] if len(links) == 1 else llm.RealtimeModelFallbackAdapter(links)
+    return chain([link(settings, model) for model in settings.realtime])
 
 
-def _openai(settings: Providers, model: Model) -> llm.RealtimeModel:
-    return openai.RealtimeModel(
-        model=model.model or "gpt-realtime",
-        voice=model.voice or "marin",
-        api_key=keys.required(settings.openai_api_key, "OPENAI_API_KEY"),
-        base_url=settings.openai_url,
-    )
+def link(settings: Providers, model: Model) -> llm.RealtimeModel:
+    """:raises SettingsError: as `build_model`."""
+    made: llm.RealtimeModel = plugins.link("realtime", settings, model, OWN)
+    return made
+
+
+def chain(links: list[llm.RealtimeModel]) -> llm.RealtimeModel:
+    """:raises SettingsError: if one cannot take over from another."""
+    return plugins.chained("realtime", links, llm.RealtimeModelFallbackAdapter)
+
+
+def _openai(settings: Providers) -> tuple[type[openai.RealtimeModel], Arguments]:
+    return openai.RealtimeModel, {
+        "model": "gpt-realtime",
+        "voice": "marin",
+        "api_key": keys.required(settings.openai_api_key, "OPENAI_API_KEY"),
+        "base_url": settings.openai_url,
+    }
+
+
+OWN: dict[str, Own] = {"openai": _openai}

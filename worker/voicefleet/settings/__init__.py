@@ -10,6 +10,7 @@ from voicefleet.settings.loading import adopt as adopt
 from voicefleet.settings.loading import declared as declared
 from voicefleet.settings.loading import description as description
 from voicefleet.settings.loading import environment as environment
+from voicefleet.settings.loading import export_keys_of_plugins as export_keys_of_plugins
 from voicefleet.settings.loading import export_otel_settings as export_otel_settings
 from voicefleet.settings.loading import for_development as for_development
 from voicefleet.settings.loading import for_jobs as for_jobs

@@ -7,7 +7,13 @@ from urllib.parse import urlparse
 
 from voicefleet.settings.livekit import LIVEKIT_TARGET_LOAD, LiveKit
 from voicefleet.settings.pod import Pod
-from voicefleet.settings.providers import Providers
+from voicefleet.settings.providers import (
+    BUILT_IN,
+    CHAIN_SETTING,
+    OPTIONS_SETTING,
+    Providers,
+    unknown_provider,
+)
 from voicefleet.settings.telemetry import Telemetry
 
 Violations = Iterator[tuple[str, str]]
@@ -63,6 +69,14 @@ def provider_contradictions(providers: Providers) -> Violations:
             "VOICEFLEET_TURN_DETECTION is stt, but the openai STT does not say when a turn ends",
             "use VOICEFLEET_STT=deepgram, or another VOICEFLEET_TURN_DETECTION",
         )
+    # Options of a provider that no chain names now may stay: a chain is changed in an outage.
+    for part in BUILT_IN:
+        for name in providers.options(part).providers():
+            if reason := unknown_provider(part, name):
+                yield (
+                    f"{OPTIONS_SETTING[part]} has options for {name!r}: {reason}",
+                    f"name a provider there as {CHAIN_SETTING[part]} does, or take it out",
+                )
     shortest, longest = providers.turn_min_delay_seconds, providers.turn_max_delay_seconds
     if shortest is not None and longest is not None and shortest > longest:
         yield (

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from voicefleet.settings.group import Group, is_service_link
 from voicefleet.settings.lab import Lab
 from voicefleet.settings.livekit import LiveKit
 from voicefleet.settings.pod import Call, Pod
-from voicefleet.settings.providers import Providers
+from voicefleet.settings.providers import Options, Providers
 from voicefleet.settings.telemetry import Logs, Telemetry
 
 PREFIX = "VOICEFLEET_"
@@ -58,8 +59,10 @@ class Settings:
 
     def secrets(self) -> list[str]:
         """Every secret in clear, for whoever must keep it out of what is written."""
-        held = (value for _, value in self.items() if isinstance(value, SecretStr))
-        return [value.get_secret_value() for value in held]
+        values = [value for _, value in self.items()]
+        held = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        among = [value.secrets() for value in values if isinstance(value, Options)]
+        return [*held, *chain.from_iterable(among)]
 
     def items(self) -> list[tuple[str, Any]]:
         """Every setting's name in the environment and its effective value, in order."""
@@ -115,6 +118,15 @@ def export_otel_settings(env_file: Path | str = ".env") -> None:
     """Put what `env_file` sets of OTEL_… into the environment, where OpenTelemetry's SDK looks."""
     for name, value in dotenv_values(env_file).items():
         if name.startswith("OTEL_") and value is not None:
+            os.environ.setdefault(name, value)
+
+
+def export_keys_of_plugins(env_file: Path | str = ".env") -> None:
+    """Put what `env_file` sets beside our settings into the environment, where plugins look for
+    their keys.
+    """
+    for name, value in dotenv_values(env_file).items():
+        if value and name.upper() not in declared():
             os.environ.setdefault(name, value)
 
 
@@ -178,4 +190,6 @@ def _violation(error: Any) -> tuple[str, str]:
 
 
 def _is_secret(name: str) -> bool:
-    return "SecretStr" in str(declared()[name].annotation)
+    # Options are none, but a key may stand among them.
+    annotation = str(declared()[name].annotation)
+    return "SecretStr" in annotation or Options.__name__ in annotation
