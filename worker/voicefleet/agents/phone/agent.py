@@ -208,7 +208,11 @@ async def call_out(
             call.generate_reply()
         case _:
             silence.watch(call)
-            call.say(CALLING.format(status=status))
+            # The message is the answer to the words with which somebody has answered. LiveKit may
+            # have a reply to them ready, or wait for their end still, and would then cut it off.
+            await call.interrupt(force=True)
+            call.clear_user_turn()
+            call.say(CALLING.format(status=status), allow_interruptions=False)
 
 
 def detection(call: AgentSession[None]) -> AMD:
