@@ -53,7 +53,7 @@ async def supervised() -> AsyncIterator[Call]:
     call = Call()
     supervisor = CallSupervisor(call, settings_module.load(), None)  # type: ignore[arg-type]
     supervisor.begin()
-    supervisor.entrypoint_returned()
+    supervisor.entrypoint_ended()
     try:
         yield call
     finally:
@@ -94,6 +94,20 @@ async def test_a_guest_who_leaves_a_session_of_their_own_ends_no_call_of_others(
         await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
         await asyncio.sleep(0)
         assert call.ended_for == []
+        call.room.remote_participants.clear()
+        await close(second, CloseReason.PARTICIPANT_DISCONNECTED)
+        await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+
+
+async def test_the_next_visitor_is_not_left_alone_when_the_first_has_gone() -> None:
+    """A kiosk opened a session for the next visitor, and was gone after a second."""
+    async with supervised() as call:
+        first = await started()
+        await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
+        await asyncio.sleep(0.05)
+        assert call.ended_for == []
+        second = await started()
+        call.room.remote_participants.clear()
         await close(second, CloseReason.PARTICIPANT_DISCONNECTED)
         await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
 

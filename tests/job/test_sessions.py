@@ -9,6 +9,7 @@ import pytest
 from livekit.agents import Agent, AgentSession, CloseEvent
 
 from voicefleet.job import call
+from voicefleet.livekit_compat import session as livekit_session
 
 
 def text_session() -> AgentSession[None]:
@@ -17,7 +18,7 @@ def text_session() -> AgentSession[None]:
 
 async def test_each_session_is_told_right_before_it_starts_and_again_when_it_starts_again() -> None:
     told: list[tuple[AgentSession[Any], str]] = []
-    end = call.watch_starts(lambda session: told.append((session, session.agent_state)))
+    end = livekit_session.watch_starts(lambda session: told.append((session, session.agent_state)))
     try:
         first, second = text_session(), text_session()
         for session in (first, second, first):
@@ -29,7 +30,7 @@ async def test_each_session_is_told_right_before_it_starts_and_again_when_it_sta
 
 
 async def test_what_the_agent_file_asks_of_start_reaches_livekit_and_so_does_its_answer() -> None:
-    end = call.watch_starts(lambda _: None)
+    end = livekit_session.watch_starts(lambda _: None)
     try:
         async with text_session() as session:
             result = await session.start(Agent(instructions=""), capture_run=True)
@@ -42,7 +43,7 @@ async def test_a_watcher_that_fails_does_not_fail_the_session() -> None:
     def fail(_: AgentSession[Any]) -> None:
         raise TypeError("no")
 
-    end = call.watch_starts(fail)
+    end = livekit_session.watch_starts(fail)
     try:
         async with text_session() as session:
             await session.start(Agent(instructions=""))
@@ -53,7 +54,7 @@ async def test_a_watcher_that_fails_does_not_fail_the_session() -> None:
 
 async def test_after_the_call_livekits_method_is_its_own_again() -> None:
     before = AgentSession.start
-    call.watch_starts(lambda _: None)()
+    livekit_session.watch_starts(lambda _: None)()
     assert AgentSession.start is before
 
 

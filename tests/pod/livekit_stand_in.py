@@ -134,6 +134,8 @@ class LiveKitStandIn:
         self.job_reports: list[list[str]] = []
         """The ids of each `migrate_job`: the jobs that a worker has brought along."""
         self.deleted_rooms: list[str] = []
+        self.participants: dict[str, list[models.ParticipantInfo.Kind.ValueType]] = {}
+        self.rooms_asked: list[str] = []
         self.removed_participants: list[tuple[str, str]] = []
         self.registration_delay_seconds = 0.0
         self._illness: Illness | None = None
@@ -184,7 +186,11 @@ class LiveKitStandIn:
             id=f"AJ_{number}",
             dispatch_id=f"AD_{number}",
             type=worker.registration.type,
-            room=models.Room(sid=f"RM_{number}", name=room),
+            room=models.Room(
+                sid=f"RM_{number}",
+                name=room,
+                num_participants=len(self.participants.get(room, ())),
+            ),
             metadata=metadata,
             agent_name=worker.agent_name if agent_name is None else agent_name,
         )
@@ -335,6 +341,12 @@ class LiveKitStandIn:
         match request.match_info["method"]:
             case "ListRooms":
                 answer = rooms.ListRoomsResponse().SerializeToString()
+            case "ListParticipants":
+                room = rooms.ListParticipantsRequest.FromString(body).room
+                self.rooms_asked.append(room)
+                kinds = self.participants.get(room, [])
+                there = [models.ParticipantInfo(kind=kind) for kind in kinds]
+                answer = rooms.ListParticipantsResponse(participants=there).SerializeToString()
             case "DeleteRoom":
                 self.deleted_rooms.append(rooms.DeleteRoomRequest.FromString(body).room)
                 answer = rooms.DeleteRoomResponse().SerializeToString()

@@ -133,7 +133,7 @@ class DrillFleet:
         """The output also where it fails: that is what a diagnosis wants to see."""
         environment = self._environment() | {"VOICEFLEET_HTTP_PORT": str(next(iter(self.pods), 0))}
         running = await asyncio.create_subprocess_exec(
-            *(sys.executable, *command[1:]),
+            *processes.python(command[0], *command[1:]),
             env=environment,
             cwd=self.up.folder,
             stdout=asyncio.subprocess.PIPE,

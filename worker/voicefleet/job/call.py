@@ -6,7 +6,6 @@ an order of the pod, or a caller who has left ends it from here.
 """
 
 import asyncio
-import functools
 import inspect
 import logging
 import time
@@ -24,16 +23,16 @@ from livekit.agents import (
     get_job_context,
 )
 
-from voicefleet.job import descendants
+from voicefleet.job import descendants, rooms
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.job.ending import Ending
 from voicefleet.job.pod_client import POD_CLIENT, PodClient
 from voicefleet.job.prewarm import AGENT_FILE
 from voicefleet.job.silence import Silence
+from voicefleet.livekit_compat import session as livekit_session
 from voicefleet.providers.prepared import SETTINGS
 from voicefleet.settings import Settings
-from voicefleet.telemetry.guard import never_raises
-from voicefleet.telemetry.messages import CallEnded, CallEnding, CallStarted, Cause
+from voicefleet.telemetry.messages import CallEnded, CallEnding, CallStarted, Cause, SessionsOpen
 from voicefleet.telemetry.session_facts import SessionFacts
 
 logger = logging.getLogger(__name__)
@@ -52,8 +51,10 @@ async def answer(ctx: JobContext) -> None:
     supervisor = CallSupervisor(ctx, settings, ctx.proc.userdata.get(POD_CLIENT))
     ctx.proc.userdata[SUPERVISOR] = supervisor
     supervisor.begin()
-    await _agent_file(ctx).entrypoint(ctx)
-    supervisor.entrypoint_returned()
+    try:
+        await _agent_file(ctx).entrypoint(ctx)
+    finally:
+        supervisor.entrypoint_ended()
 
 
 async def end(ctx: JobContext) -> None:
@@ -65,11 +66,12 @@ async def end(ctx: JobContext) -> None:
     supervisor: CallSupervisor = ctx.proc.userdata[SUPERVISOR]
     await supervisor.close_sessions()
     handler = _agent_file(ctx).on_session_end
-    if handler is None:
-        return
-    result = handler(ctx)
-    if inspect.isawaitable(result):
-        await result
+    try:
+        result = handler(ctx) if handler is not None else None
+        if inspect.isawaitable(result):
+            await result
+    finally:
+        await supervisor.leave_the_room()
 
 
 async def simulation_ended(simulation: Any) -> None:
@@ -98,16 +100,20 @@ class CallSupervisor:
         self._began_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._program_end: asyncio.Task[None] | None = None
-        self._entrypoint_returned = asyncio.Event()
+        self._entrypoint: asyncio.Task[Any] | None = None
+        self._entrypoint_ended = asyncio.Event()
         self._known: set[AgentSession[Any]] = set()
         self._open: set[AgentSession[Any]] = set()
         self._stop_watching: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Tell the pod that the call has begun, and watch it until the job shuts down."""
+        """Tell the pod that the call has begun, and watch it until the job shuts down. Call it in
+        the task that runs the agent file's entrypoint.
+        """
+        self._entrypoint = asyncio.current_task()
         self._ctx.add_shutdown_callback(self._end)
         self._ctx.room.on("participant_disconnected", self._participant_left)
-        self._stop_watching = watch_starts(self._session_starts)
+        self._stop_watching = livekit_session.watch_starts(self._session_starts)
         if self._call.longest_seconds is not None:
             self._start(self._end_after(self._call.longest_seconds), "longest call")
         if self._pod is not None:
@@ -120,9 +126,16 @@ class CallSupervisor:
                 descendants.end_with_the_loop(), name="end the call's programs"
             )
 
-    def entrypoint_returned(self) -> None:
+    def entrypoint_ended(self) -> None:
         """The agent file's own code is done, but for what its sessions do."""
-        self._entrypoint_returned.set()
+        self._entrypoint_ended.set()
+
+    async def leave_the_room(self) -> None:
+        """Delete the room if nobody is in it, so that a caller who comes back rings again: LiveKit
+        dispatches agents into a room when it is made, and keeps an empty one for a while.
+        """
+        if self._call.deletes_empty_room and self._ending.is_callers:
+            await rooms.delete_if_empty(self._ctx)
 
     async def close_sessions(self) -> None:
         """Close those that LiveKit leaves open, before the room goes and the end is told."""
@@ -130,6 +143,7 @@ class CallSupervisor:
 
     def _session_starts(self, session: AgentSession[Any]) -> None:
         self._open.add(session)
+        self._tell_sessions()
         self._ending.session_starts()
         if session in self._known:
             return
@@ -148,17 +162,24 @@ class CallSupervisor:
 
     def _session_closed(self, session: AgentSession[Any], event: CloseEvent) -> None:
         self._open.discard(session)
-        if self._open and self._ctx.room.remote_participants:
-            # The call goes on, with those who have the other sessions.
+        self._tell_sessions()
+        has_left = event.reason is CloseReason.PARTICIPANT_DISCONNECTED
+        if rooms.callers(self._ctx.room) and (self._open or has_left):
+            # The call goes on: with those who have the other sessions, or with one whom the agent
+            # file may serve next. Without a session the pod looks after it.
             return
         self._ending.session_closed(event)
-        if event.reason is CloseReason.PARTICIPANT_DISCONNECTED:
+        if has_left:
             self._start(self._leave_the_empty_room(), "leave the empty room")
 
     async def _leave_the_empty_room(self) -> None:
         # LiveKit would keep the job, and so the slot, until the room's departure time-out.
-        await self._entrypoint_returned.wait()
+        await self._entrypoint_ended.wait()
         self._ctx.shutdown(Cause.CALLER_LEFT.value)
+
+    def _tell_sessions(self) -> None:
+        if self._pod is not None:
+            self._pod.send(SessionsOpen(count=len(self._open)))
 
     async def _end_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -170,7 +191,13 @@ class CallSupervisor:
 
     async def _obey(self, pod: PodClient) -> None:
         async for order in pod.orders():
-            await self._ending.politely(order.cause)
+            if order.cause in (Cause.CALLER_LEFT, Cause.NOBODY_CAME):
+                # Whatever the entrypoint waits for, nobody is there.
+                self._ending.nobody_is_there(order.cause)
+                if self._entrypoint is not None and not self._entrypoint_ended.is_set():
+                    self._entrypoint.cancel()
+            else:
+                await self._ending.politely(order.cause)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -187,25 +214,6 @@ class CallSupervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._pod is not None:
             await self._pod.flush()
-
-
-def watch_starts(started: Callable[[AgentSession[Any]], None]) -> Callable[[], None]:
-    """Call `started` right before each session starts, from now on until what is returned is
-    called; again for one that is started again.
-    """
-    start: Any = AgentSession.start
-
-    @functools.wraps(start)
-    async def watched(session: AgentSession[Any], *arguments: Any, **named: Any) -> Any:
-        with never_raises():
-            started(session)
-        return await start(session, *arguments, **named)
-
-    def stop() -> None:
-        AgentSession.start = start  # type: ignore[method-assign]
-
-    AgentSession.start = watched  # type: ignore[method-assign,assignment]
-    return stop
 
 
 async def close(sessions: Iterable[AgentSession[Any]]) -> None:

@@ -7,20 +7,13 @@ from typing import Any
 
 from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
-from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
-from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
+from voicefleet.job import rooms
+from voicefleet.livekit_compat import session as livekit_session
 from voicefleet.settings.pod import FAREWELL_WITHIN_SECONDS
 from voicefleet.telemetry.messages import Cause
 
 logger = logging.getLogger(__name__)
-
-# The reasons that LiveKit gives a job (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py): its room
-# went away, the server ended it, its entrypoint raised. The first two race where a caller hangs up.
-ROOM_WENT = ("room disconnected", "parent process shutdown")
-# Beside it, LiveKit's word for a session that failed, from agents that end the job themselves.
-FAILED = ("job crashed", CloseReason.ERROR.value)
-
 
 # What was said last is still on its way to the caller, its sound and its text, when LiveKit has
 # sent it; a room that goes at once takes it along.
@@ -73,7 +66,7 @@ class Ending:
     async def _hang_up(self) -> None:
         """Delete the room, unless others go on talking in it."""
         try:
-            if talk_with_each_other(self._ctx.room):
+            if rooms.talk_with_each_other(self._ctx.room):
                 logger.info("the room is left to those who talk in it")
                 return
             async with asyncio.timeout(HANG_UP_WITHIN_SECONDS):
@@ -81,13 +74,28 @@ class Ending:
         except Exception:
             logger.exception("the room could not be deleted")
 
+    def nobody_is_there(self, cause: Cause) -> None:
+        """End the job whose room is empty, for this cause; nobody hears a farewell."""
+        if self.cause is None:
+            self.cause = cause
+            self._ctx.shutdown(cause.value)
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether the call ends because its caller has left, or never came."""
+        ends = (Cause.CALLER_LEFT, Cause.NOBODY_CAME)
+        return self.cause in ends or self._closed_for is Cause.CALLER_LEFT or self._is_alone
+
     def somebody_left(self, participant: rtc.RemoteParticipant) -> bool:
         """A participant has left the room. True if that was the last one, and hung up: LiveKit then
         closes the session, unless the agent file has asked for another end.
         """
-        self._is_alone = not self._ctx.room.remote_participants
-        hung_up = participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS
-        return self._is_alone and hung_up and _ends_with_its_caller(session_of(self._ctx))
+        self._is_alone = not rooms.callers(self._ctx.room)
+        hung_up = participant.disconnect_reason in livekit_session.HUNG_UP
+        session = session_of(self._ctx)
+        if session is None:
+            return False
+        return self._is_alone and hung_up and livekit_session.ends_with_its_caller(session)
 
     def session_starts(self) -> None:
         """One that takes the place of a session that failed; the call goes on."""
@@ -107,9 +115,9 @@ class Ending:
         return self.cause
 
     def _cause_of(self, reason: str) -> Cause:
-        if reason in ROOM_WENT:
+        if reason in livekit_session.ROOM_WENT:
             return Cause.CALLER_LEFT if self._is_alone else Cause.ROOM_CLOSED
-        return Cause.ERROR if reason in FAILED else Cause.AGENT_LEFT
+        return Cause.ERROR if reason in livekit_session.FAILED else Cause.AGENT_LEFT
 
 
 def session_of(ctx: JobContext) -> AgentSession[Any] | None:
@@ -117,32 +125,6 @@ def session_of(ctx: JobContext) -> AgentSession[Any] | None:
     with contextlib.suppress(RuntimeError):
         return ctx.primary_session
     return None
-
-
-def _ends_with_its_caller(session: AgentSession[Any] | None) -> bool:
-    """Whether LiveKit closes it where the caller hangs up; an agent file may have it wait for one
-    who comes back.
-    """
-    if session is None:
-        return False
-    with contextlib.suppress(RuntimeError):
-        return session.room_io._options.close_on_disconnect
-    # Started without a room: LiveKit watches over no caller.
-    return False
-
-
-def talk_with_each_other(room: rtc.Room) -> bool:
-    """Whether two others are in the room who can be heard: callers, colleagues, agents. A caller
-    with a scribe, who is only ears, is alone; so is one with an avatar, which speaks on behalf of
-    an agent. LiveKit tells of a new participant up to 3 s after it has joined.
-    """
-    heard = [
-        who
-        for who in room.remote_participants.values()
-        if ATTRIBUTE_PUBLISH_ON_BEHALF not in who.attributes
-        and any(t.kind == rtc.TrackKind.KIND_AUDIO for t in who.track_publications.values())
-    ]
-    return len(heard) >= 2
 
 
 def _reaches_somebody(session: AgentSession[Any]) -> bool:

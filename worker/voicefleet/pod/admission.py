@@ -65,7 +65,10 @@ class Admission:
     async def answer(self, request: JobRequest) -> None:
         """Take the call, or refuse it at once so that LiveKit can ask another pod."""
         cause = self._obstacle()
-        call = None if cause else self.table.offer(request.id, request.room.sid)
+        room = request.room
+        call = None
+        if cause is None:
+            call = self.table.offer(request.id, room.sid, room.name, callers=room.num_participants)
         offer = Offer(self, request, call)
         if call is None:
             await offer.refuse(cause or Cause.NO_SLOT)

@@ -54,7 +54,8 @@ class WrongOrderError(Exception):
 class Call:
     """One call. Times ending in `_at` are unix seconds and None while it has not come so far;
     `room_id` is LiveKit's (RM_…), `pid` the process that has the call, `told` what that process has
-    said of its own end. `slot` is a label from 0 on, its own for as long as it holds the slot.
+    said of its own end. `was_entered`: a caller has been in the room. `slot` is a label from 0 on,
+    its own for as long as it holds the slot.
     """
 
     job_id: str
@@ -62,6 +63,9 @@ class Call:
     offered_at: float
     slot: int
     totals: CallTotals
+    room_name: str = field(default="", repr=False)
+    was_entered: bool = False
+    open_sessions: int = 0
     holds_slot: bool = True
     state: CallState = CallState.OFFERED
     accepted_at: float | None = None
@@ -160,13 +164,16 @@ class CallTable:
 
     # What happens to a call, in the order of its life.
 
-    def offer(self, job_id: str, room_id: str) -> Call | None:
+    def offer(
+        self, job_id: str, room_id: str, room_name: str = "", *, callers: int = 0
+    ) -> Call | None:
         """Reserve a slot for an offer; None where none is free, or the pod has the call already."""
         if job_id in self._calls or self._occupied >= self.slots:
             return None
         labels = {call.slot for call in self if call.holds_slot}
         slot = next(label for label in range(self.slots) if label not in labels)
-        call = Call(job_id, room_id, self.clock(), slot, self.new_totals())
+        totals = self.new_totals()
+        call = Call(job_id, room_id, self.clock(), slot, totals, room_name, callers > 0)
         self._calls[job_id] = call
         self._changed()
         return call
@@ -210,6 +217,10 @@ class CallTable:
     def joined(self, call: Call, seconds: float) -> None:
         """The agent is in the room, so many seconds after the offer."""
         call.joined_at = call.offered_at + seconds
+
+    def sessions_open(self, call: Call, count: int) -> None:
+        """The call has so many sessions now. One that has a session has had somebody to serve."""
+        call.open_sessions = count
 
     def caller_left(self, call: Call) -> None:
         """What is left of the call is its end: the slot is free if the budget allows it."""

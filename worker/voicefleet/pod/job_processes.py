@@ -32,6 +32,7 @@ from voicefleet.telemetry.messages import (
     Order,
     PrewarmFailed,
     Proceed,
+    SessionsOpen,
     Warm,
     Warming,
 )
@@ -113,6 +114,14 @@ class JobProcesses:
             async with asyncio.timeout(within_seconds):
                 await self.table.drained()
 
+    async def end_call(self, call: Call, cause: Cause) -> None:
+        """Have this call's process leave: nobody is there to be told. Its slot is free from now."""
+        for process in self._connected:
+            if process.call is call:
+                process.send(EndCall(cause=cause))
+                self.table.caller_left(call)
+                await self.on_freed()
+
     def closed(self, job_id: str, pid: int | None) -> None:
         """LiveKit has seen the end of a process that it had given this call. Where that process
         was connected, the end of its line tells more; it may never have come so far.
@@ -182,11 +191,13 @@ class JobProcesses:
                 self._count_warm()
             case Joined(seconds=seconds) if call is not None:
                 self.table.joined(call, seconds)
+            case SessionsOpen(count=count) if call is not None:
+                self.table.sessions_open(call, count)
             case CallEnding() if call is not None:
                 self.table.caller_left(call)
             case CallEnded() if call is not None and call.told is None:
                 self.table.told_its_end(call, fact)
-            case Warming() | Warm() | CallStarted() | CallEnding() | CallEnded():
+            case Warming() | Warm() | CallStarted() | SessionsOpen() | CallEnding() | CallEnded():
                 raise ProtocolError(f"{fact.type} at the wrong time")
         self.observer.observe(call, fact)
 

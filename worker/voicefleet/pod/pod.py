@@ -24,7 +24,7 @@ from voicefleet.job import call, prewarm
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.livekit_compat.kill_reasons import KillReasons
-from voicefleet.pod import cgroup, http, reach, slots, telemetry
+from voicefleet.pod import cgroup, http, reach, room_watch, slots, telemetry
 from voicefleet.pod.admission import Admission
 from voicefleet.pod.calls import CallTable
 from voicefleet.pod.job_processes import LONGEST_PAUSE_SECONDS, JobProcesses
@@ -32,6 +32,7 @@ from voicefleet.pod.load import LoadMeter
 from voicefleet.pod.phase import PodState
 from voicefleet.pod.reaper import Reaper
 from voicefleet.pod.reconnect import PacedSession, Reconnect
+from voicefleet.pod.room_watch import RoomWatch
 from voicefleet.pod.telemetry import PodTelemetry
 from voicefleet.providers import turns
 from voicefleet.settings import Settings, for_jobs
@@ -63,6 +64,7 @@ class Pod:
     reconnect: Reconnect
     telemetry: PodTelemetry
     reaper: Reaper
+    rooms: RoomWatch
 
 
 def build(
@@ -105,6 +107,7 @@ def build(
         on_freed=partial(livekit_server.report_load_now, server),
         on_gone=reaper.job_ended,
     )
+    rooms = RoomWatch(table, processes.end_call, settings.call.empty_room_seconds)
     admission = Admission(table, state, shown, hosted.on_request, lambda: meter.parts().is_harmful)
 
     def load_now() -> float:
@@ -151,7 +154,7 @@ def build(
 
     server.on("worker_started", started)
     server.on("worker_registered", registered)
-    return Pod(server, state, table, processes, reconnect, shown, reaper)
+    return Pod(server, state, table, processes, reconnect, shown, reaper, rooms)
 
 
 async def run(settings: Settings, hosted: AgentFile, *, devmode: bool = False) -> None:
@@ -172,6 +175,8 @@ async def run(settings: Settings, hosted: AgentFile, *, devmode: bool = False) -
             _endpoints(pod, settings, told_to_stop),
             pod.processes.listening(socket),
             pod.reaper.reaping(),
+            room_watch.asking(settings.livekit) as callers_in,
+            pod.rooms.watching(callers_in),
         ):
             # Wait for LiveKit, unless told to stop meanwhile.
             waiting = reach.wait(settings.livekit)

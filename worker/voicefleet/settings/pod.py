@@ -116,6 +116,17 @@ class Call(Group):
         gt=0,
         description="How long nobody may speak; then the call ends likewise. Default: no limit.",
     )
+    empty_room_seconds: float = Field(
+        30.0,
+        validation_alias="VOICEFLEET_EMPTY_ROOM_SECONDS",
+        ge=0,
+        description="How long a call without a session waits in a room that nobody has entered.",
+    )
+    deletes_empty_room: bool = Field(
+        True,
+        validation_alias="VOICEFLEET_DELETE_EMPTY_ROOM",
+        description="Delete the room that a caller has left empty, so that one who is back rings.",
+    )
     farewell: str = Field(
         "I am sorry, I have to end this call now. Goodbye.",
         validation_alias="VOICEFLEET_CALL_FAREWELL",

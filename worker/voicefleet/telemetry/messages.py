@@ -47,6 +47,7 @@ class Cause(StrEnum):
     TOO_LONG = "too_long"
     SILENT = "silent"
     DRAINED = "drained"
+    NOBODY_CAME = "nobody_came"
     CRASHED = "crashed"
     MEMORY = "memory"
     UNRESPONSIVE = "unresponsive"
@@ -64,6 +65,7 @@ OUTCOMES: dict[Cause, Outcome] = {
     Cause.CALLER_LEFT: Outcome.COMPLETED,
     Cause.AGENT_LEFT: Outcome.COMPLETED,
     Cause.ROOM_CLOSED: Outcome.COMPLETED,
+    Cause.NOBODY_CAME: Outcome.COMPLETED,
     Cause.ERROR: Outcome.FAILED,
     Cause.TOO_LONG: Outcome.CUT_SHORT,
     Cause.SILENT: Outcome.CUT_SHORT,
@@ -92,6 +94,7 @@ TOLD_CAUSES = frozenset(
         Cause.TOO_LONG,
         Cause.SILENT,
         Cause.DRAINED,
+        Cause.NOBODY_CAME,
     }
 )
 
@@ -134,6 +137,15 @@ class CallStarted(Message):
 
     type: Literal["call_started"] = "call_started"
     job_id: Identifier
+
+
+class SessionsOpen(Message):
+    """How many sessions the call has now. Without one the pod itself looks whether the caller is
+    still in the room.
+    """
+
+    type: Literal["sessions_open"] = "sessions_open"
+    count: Count
 
 
 class CallEnding(Message):
@@ -269,7 +281,7 @@ class EndCall(Message):
     cause: ToldCause
 
 
-Fact = Warming | Warm | PrewarmFailed | CallStarted | CallEnding | CallEnded | CallFact
+Fact = Warming | Warm | PrewarmFailed | CallStarted | SessionsOpen | CallEnding | CallEnded | CallFact
 Order = Proceed | EndCall
 
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])

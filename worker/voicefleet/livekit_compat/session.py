@@ -1,0 +1,63 @@
+"""LiveKit's side of one call, seen from its job: when a session starts, whether it ends where its
+caller hangs up, and the reasons that LiveKit gives for the end of a job.
+
+Only the option and the reasons are private. `AgentSession.start` is public, and replaced while a
+call lasts: LiveKit tells of a job's first session alone (`JobContext.primary_session`).
+"""
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from livekit.agents import AgentSession, CloseReason
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
+from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
+
+logger = logging.getLogger(__name__)
+
+# What LiveKit gives a job as the reason of its end (livekit-agents 1.8.9,
+# ipc/job_proc_lazy_main.py): its room went away, the server ended it, its entrypoint raised. The
+# first two race where a caller hangs up.
+ROOM_WENT = ("room disconnected", "parent process shutdown")
+# Beside the last, LiveKit's word for a session that failed, from agents that end the job
+# themselves.
+FAILED = ("job crashed", CloseReason.ERROR.value)
+
+# How a participant leaves who has hung up: LiveKit closes the session then.
+HUNG_UP = frozenset(DEFAULT_CLOSE_ON_DISCONNECT_REASONS)
+
+# Whoever has this attribute speaks for an agent: an avatar.
+ON_BEHALF = ATTRIBUTE_PUBLISH_ON_BEHALF
+
+
+def ends_with_its_caller(session: AgentSession[Any]) -> bool:
+    """Whether LiveKit closes it where the caller hangs up; an agent file may have it wait for one
+    who comes back (`close_on_disconnect` of its RoomOptions).
+    """
+    with contextlib.suppress(RuntimeError):
+        return session.room_io._options.close_on_disconnect
+    # Started without a room: LiveKit watches over no caller.
+    return False
+
+
+def watch_starts(started: Callable[[AgentSession[Any]], None]) -> Callable[[], None]:
+    """Call `started` right before each session starts, from now on until what is returned is
+    called; again for one that is started again. An error of it is logged, and the session starts.
+    """
+    start: Any = AgentSession.start
+
+    @functools.wraps(start)
+    async def watched(session: AgentSession[Any], *arguments: Any, **named: Any) -> Any:
+        try:
+            started(session)
+        except Exception:
+            logger.exception("the start of a session was not seen")
+        return await start(session, *arguments, **named)
+
+    def stop() -> None:
+        AgentSession.start = start  # type: ignore[method-assign]
+
+    AgentSession.start = watched  # type: ignore[method-assign,assignment]
+    return stop
