@@ -319,6 +319,27 @@ def test_a_plugin_without_what_is_wanted_of_it_is_told(
     assert fix in advice
 
 
+def test_a_part_of_a_plugin_that_needs_an_extra_hides_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Asked for an LLM that it has elsewhere, a plugin answered with the extra of its realtime."""
+    lazy = """
+def __getattr__(name):
+    if name == "realtime":
+        raise ImportError("install livekit-plugins-parrot[realtime]")
+    raise AttributeError(name)
+"""
+    package = tmp_path / "site" / "livekit" / "plugins" / "parrot" / "__init__.py"
+    package.write_text(PARROT.replace("import realtime, responses", "import responses") + lazy)
+    chosen = providers(monkeypatch, LLM="parrot", REALTIME="parrot")
+    (no_llm, extra) = violations_of(chosen, parts=frozenset({"llm", "realtime"}))
+    assert no_llm[1] == "did you mean parrot.responses?"
+    assert extra[0] == (
+        "livekit.plugins.parrot.realtime does not import: ImportError:"
+        " install livekit-plugins-parrot[realtime]"
+    )
+
+
 def test_a_plugin_that_does_not_import_is_told_with_what_it_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

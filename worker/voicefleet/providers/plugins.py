@@ -147,12 +147,12 @@ def _class(part: Part, name: str) -> type[Any]:
     module = _module(part, name)
     if (found := _class_in(module, part)) is not None:
         return found
-    has = [CLASS[other] for other in BUILT_IN if _class_in(module, other) is not None]
+    has = [CLASS[other] for other in BUILT_IN if _has(module, other)]
     inside = (value for value in vars(module).values() if isinstance(value, ModuleType))
     inner = [
         value.__name__.removeprefix(f"{PLUGINS}.")
         for value in inside
-        if value.__name__.startswith(f"{module.__name__}.") and _class_in(value, part) is not None
+        if value.__name__.startswith(f"{module.__name__}.") and _has(value, part)
     ]
     raise errors.SettingsError(
         [
@@ -165,6 +165,14 @@ def _class(part: Part, name: str) -> type[Any]:
     )
 
 
+def _has(module: ModuleType, part: Part) -> bool:
+    # What needs an extra is there, and not what is asked about.
+    try:
+        return _class_in(module, part) is not None
+    except errors.SettingsError:
+        return True
+
+
 def _class_in(module: ModuleType, part: Part) -> type[Any] | None:
     found: Any = module
     for name in CLASS[part].split("."):
@@ -172,7 +180,8 @@ def _class_in(module: ModuleType, part: Part) -> type[Any] | None:
         try:
             found = getattr(found, name, None)
         except ImportError as error:
-            raise errors.SettingsError([_not_imported(module.__name__, error)]) from error
+            path = f"{module.__name__}.{name}"
+            raise errors.SettingsError([_not_imported(path, error)]) from error
     return found if isinstance(found, type) and issubclass(found, KINDS[part]) else None
 
 
