@@ -4,25 +4,20 @@ LiveKit's own models run from its wheel; `english` and `multilingual` are those 
 plugin, which run in one inference process per pod and whose weights must be on disk.
 """
 
-import warnings
-from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from livekit.agents import inference, vad
-from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode, TurnHandlingOptions
 
+from voicefleet.livekit_compat import inference as livekit_inference
 from voicefleet.settings.providers import Providers
+
+# The detectors of the turn-detector plugin, by their names in `VOICEFLEET_TURN_DETECTION`.
+PLUGIN_DETECTORS = livekit_inference.PLUGIN_DETECTORS
 
 # The version of LiveKit's turn detector that runs in this process; the unnamed default asks
 # LiveKit Cloud when LIVEKIT_DEV_MODE is set (livekit-agents 1.8.9, inference/eot/detector.py).
 LOCAL_TURN_DETECTOR: Final = "v1-mini"
-
-# The plugin's two detectors; its package registers the runners of both when it is imported.
-PLUGIN_DETECTORS = {
-    "english": ("livekit.plugins.turn_detector.english", "EnglishModel"),
-    "multilingual": ("livekit.plugins.turn_detector.multilingual", "MultilingualModel"),
-}
 
 
 def load_vad(settings: Providers) -> vad.VAD:
@@ -39,18 +34,12 @@ def register(settings: Providers) -> None:
     process. Must run in the parent's main thread before the worker starts.
     """
     if settings.turn_detection in PLUGIN_DETECTORS:
-        _import_plugin(PLUGIN_DETECTORS[settings.turn_detection][0])
+        livekit_inference.import_plugin()
 
 
-def runner(kind: str) -> _InferenceRunner:
+def runner(kind: str) -> livekit_inference.Runner:
     """What runs the plugin's model, as the inference process makes it; not yet initialised."""
-    module, _ = PLUGIN_DETECTORS[kind]
-    _import_plugin(module)
-    method = {
-        "english": "lk_end_of_utterance_en",
-        "multilingual": "lk_end_of_utterance_multilingual",
-    }
-    return _InferenceRunner.registered_runners[method[kind]]()
+    return livekit_inference.runner(kind)
 
 
 def missing_weights() -> list[str]:
@@ -59,13 +48,12 @@ def missing_weights() -> list[str]:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    models = _import_plugin("livekit.plugins.turn_detector.models")
-    files = (f"onnx/{models.ONNX_FILENAME}", "languages.json", "tokenizer.json")
     return [
-        f"{models.HG_MODEL}@{revision}/{name}"
-        for revision in models.MODEL_REVISIONS.values()
-        for name in files
-        if not isinstance(try_to_load_from_cache(models.HG_MODEL, name, revision=revision), str)
+        f"{file.repository}@{file.revision}/{file.name}"
+        for file in livekit_inference.weights()
+        if not isinstance(
+            try_to_load_from_cache(file.repository, file.name, revision=file.revision), str
+        )
     ]
 
 
@@ -77,9 +65,7 @@ def detection(settings: Providers) -> TurnDetectionMode:
         case "livekit":
             return inference.TurnDetector(version=LOCAL_TURN_DETECTOR)
         case plugin:
-            module, name = PLUGIN_DETECTORS[plugin]
-            detector: TurnDetectionMode = getattr(_import_plugin(module), name)()
-            return detector
+            return livekit_inference.detector(plugin)
 
 
 def handling(settings: Providers) -> TurnHandlingOptions:
@@ -95,10 +81,3 @@ def handling(settings: Providers) -> TurnHandlingOptions:
         # The adaptive mode asks LiveKit Cloud; this one works everywhere.
         "interruption": {"mode": "vad"},
     }
-
-
-def _import_plugin(module: str) -> Any:
-    # The plugin warns that it is deprecated on every import; whoever sets it has chosen it.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return import_module(module)
