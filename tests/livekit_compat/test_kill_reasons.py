@@ -3,10 +3,38 @@
 import logging
 
 import pytest
+from livekit.agents.ipc import supervised_proc
+from livekit.agents.log import logger as livekits_own
 
-from voicefleet.livekit_compat.kill_reasons import LIVEKIT_LOGGER, KillReason, KillReasons
+from tests.livekit_compat.contract import expect, expect_in_source
+from voicefleet.livekit_compat.kill_reasons import (
+    LIVEKIT_LOGGER,
+    SENTENCES,
+    KillReason,
+    KillReasons,
+)
 
 LIVEKIT = logging.getLogger(LIVEKIT_LOGGER)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_livekit_still_says_so_of_a_process_that_it_kills(sentence: str) -> None:
+    """`test_job_process.py` has real processes killed."""
+    expect_in_source(
+        supervised_proc,
+        f'{sentence}"',
+        f"LiveKit's ipc/supervised_proc.py no longer says {sentence!r}: a call that it kills so"
+        " counts as crashed. Find the new words, and change livekit_compat/kill_reasons.py",
+    )
+
+
+def test_livekit_says_it_by_the_logger_that_we_listen_to() -> None:
+    expect(
+        livekits_own.name == LIVEKIT_LOGGER,
+        f"LiveKit's logger is now {livekits_own.name!r}: every call that LiveKit kills counts as"
+        " crashed, and the level of its log is not set. See LIVEKIT_LOGGER in"
+        " livekit_compat/kill_reasons.py",
+    )
 
 
 @pytest.mark.parametrize(

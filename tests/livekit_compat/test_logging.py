@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.livekit_compat.contract import expect, expected_to_work
 from voicefleet.livekit_compat import logging as livekit_logging
+
+WHERE = "See livekit_compat/logging.py."
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +29,43 @@ def lines_of(handler: logging.Handler, **fields: object) -> str:
     return handler.format(record)
 
 
+def added(level: str, *, is_text: bool) -> logging.Handler:
+    with expected_to_work(f"LiveKit's cli.log.setup_logging is called in another way. {WHERE}"):
+        handlers = livekit_logging.add_handler(level, is_text=is_text)
+    expect(
+        len(handlers) == 1,
+        f"LiveKit's setup_logging adds {len(handlers)} handlers to the root logger, and not one:"
+        f" each line of the log would appear so many times. {WHERE}",
+    )
+    return handlers[0]
+
+
 def test_it_adds_one_handler_on_standard_output_at_this_level() -> None:
-    (handler,) = livekit_logging.add_handler("WARNING", is_text=False)
-    assert isinstance(handler, logging.StreamHandler)
-    assert handler.stream is sys.stdout
-    assert logging.getLogger().level == logging.WARNING
+    handler = added("WARNING", is_text=False)
+    expect(
+        isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout,
+        "LiveKit no longer logs to standard output: whatever collects a pod's log gets none."
+        f" {WHERE}",
+    )
+    expect(
+        logging.getLogger().level == logging.WARNING,
+        "LiveKit's setup_logging no longer sets the level: VOICEFLEET_LOG_LEVEL does nothing."
+        f" {WHERE}",
+    )
 
 
 def test_json_has_the_event_the_level_and_every_field() -> None:
-    (handler,) = livekit_logging.add_handler("INFO", is_text=False)
-    written = json.loads(lines_of(handler, job_id="AJ_1", deep={"a": [1]}))
-    assert (written["message"], written["level"]) == ("an event", "INFO")
-    assert (written["job_id"], written["deep"]) == ("AJ_1", {"a": [1]})
+    written = json.loads(lines_of(added("INFO", is_text=False), job_id="AJ_1", deep={"a": [1]}))
+    expected = {"message": "an event", "level": "INFO", "job_id": "AJ_1", "deep": {"a": [1]}}
+    expect(
+        written.items() >= expected.items(),
+        f"LiveKit's JSON has other fields: queries of the log find nothing. {WHERE} {written}",
+    )
 
 
 def test_text_has_the_event_and_every_field() -> None:
-    (handler,) = livekit_logging.add_handler("INFO", is_text=True)
-    written = lines_of(handler, job_id="AJ_1")
-    assert "an event" in written
-    assert "AJ_1" in written
+    written = lines_of(added("INFO", is_text=True), job_id="AJ_1")
+    expect(
+        "an event" in written and "AJ_1" in written,
+        f"LiveKit's text leaves out fields of a record. {WHERE} It has: {written}",
+    )

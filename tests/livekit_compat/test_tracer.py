@@ -9,6 +9,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from tests.livekit_compat.contract import expect
+from voicefleet.livekit_compat import tracer
 from voicefleet.settings.telemetry import Telemetry
 from voicefleet.telemetry import job_traces, span_wire
 from voicefleet.telemetry.messages import CallFact, Spans, TurnTaken
@@ -43,6 +45,34 @@ def sent(told: list[CallFact]) -> list[str]:
     spans = [s for fact in told if isinstance(fact, Spans) for s in span_wire.decode(fact.data)]
     assert not [span for span in spans if "Ada" in span.to_json()]
     return [span.name for span in spans]
+
+
+def test_every_way_of_setting_a_provider_goes_by_the_method_that_we_replace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_before_by_name = telemetry.set_tracer_provider
+    monkeypatch.setattr(telemetry.tracer, "set_provider", telemetry.tracer.set_provider)
+    seen: list[object] = []
+    tracer.add_to_later_providers([], lambda one: one, lambda sampler: sampler)
+    ours = telemetry.tracer.set_provider
+
+    def see(provider: TracerProvider) -> None:
+        seen.append(provider)
+        ours(provider)
+
+    monkeypatch.setattr(telemetry.tracer, "set_provider", see)
+    provider = TracerProvider()
+    before = {k: v for k, v in vars(telemetry.tracer).items() if k != "set_provider"}
+    try:
+        set_before_by_name(provider)
+    finally:
+        vars(telemetry.tracer).update(before)
+    expect(
+        seen == [provider],
+        "LiveKit's telemetry.set_tracer_provider no longer goes by `telemetry.tracer.set_provider`:"
+        " the calls of an agent file with a tracer provider of its own lose their turns and their"
+        " trace. See livekit_compat/tracer.py",
+    )
 
 
 def test_a_files_own_provider_gets_the_spans_and_so_do_we(told: list[CallFact]) -> None:
