@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test unit cluster-test check gates bench compare chart manifests chart-scan lock clean
+.PHONY: help demo stop test unit cluster-test check gates bench compare chart manifests chart-scan lock compat clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -60,8 +60,12 @@ lock: $(UV) # Resolve requirements.lock again from pyproject.toml
 	@$(UV) pip compile pyproject.toml --extra lab --extra mcp --group dev --universal --generate-hashes \
 	  --python-version 3.11 --no-annotate --no-header --upgrade --output-file requirements.lock
 
+# Also in CONTRIBUTING.md. VERSIONS="1.8.7 1.8.9" tries those.
+compat: $(READY) # The contract tests and a real call, with each LiveKit that we say we run with
+	@BIN=$(BIN) .ci/compat $(VERSIONS)
+
 clean: ## Remove the virtual environment and caches (not the built livekit-server)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-compat .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(UV):
 	@echo "set-up: a virtual environment in $(VENV)"
