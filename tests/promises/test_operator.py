@@ -107,7 +107,7 @@ def test_a_url_that_is_no_livekit_is_told_from_one_that_does_not_answer(
     other = assistant_stack.providers_url.replace("http", "ws")
     done = run(assistant_stack, "check", LIVEKIT_URL=other)
     assert done.returncode == ExitCode.LIVEKIT
-    assert "is no LiveKit" in done.stdout
+    assert "does not answer as LiveKit does" in done.stdout
 
 
 def test_a_taken_port_ends_the_start(assistant_stack: Stack, taken_port: str) -> None:
