@@ -14,7 +14,15 @@ from tests.promises.test_voices import dispatch, worker_beside
 from tests.waiting import wait_until
 from voicefleet.agents.phone import repairs
 from voicefleet.agents.phone.agent import CALLING
-from voicefleet.lab import livekit_server, telephony
+from voicefleet.lab import (
+    caller,
+    conversation,
+    livekit_server,
+    otlp_receiver,
+    telephony,
+    timeline,
+)
+from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.line import Address
 from voicefleet.lab.livekit_server import LiveKitServer
 from voicefleet.lab.stack import Plan
@@ -22,11 +30,20 @@ from voicefleet.lab.telephony import Asked
 
 pytestmark = pytest.mark.server
 
-ANNA = "+15105550100"
+ANNA, DESK = "+15105550100", "+15105550199"
 HELLO = "Hello, this is Anna Smith."
 WHO = "Who is speaking, please?"
 # What the LLM answers to the callee's turn, where LiveKit asks it.
 UNWANTED = "I can only help with repairs."
+TRANSFER_SCRIPT = """
+agent = "phone"
+telephone = "+15105550100"
+greeting = "Hello, this is the bicycle workshop. What can I do for you?"
+[[exchange]]
+caller = "I would like to talk to a person, please."
+tools = [{ name = "transfer_to_desk" }]
+agent = "I am connecting you. One moment, please."
+"""
 # Longer than detection needs to tell a person, and shorter than the message.
 PAUSE_SECONDS = 2.5
 CALLEE_SCRIPT = f"""
@@ -93,6 +110,44 @@ async def test_a_person_who_is_called_hears_the_message_to_its_end(
                 first = anna.read()[0]
                 anna.hangs_up.set()
     assert first == message
+
+
+async def test_a_call_that_is_handed_over_counts_as_one(
+    tmp_path: Path, livekit_server_binary: Path
+) -> None:
+    """The caller talked with the desk, and log and trace told of a transfer that had failed."""
+    script = tmp_path / "transfer.toml"
+    script.write_text(TRANSFER_SCRIPT)
+
+    async def picks_up(_: Asked) -> int:
+        return 200
+
+    async with livekit_server.run(livekit_server_binary) as livekit:
+        at = (livekit.api_key, livekit.api_secret)
+        async with (
+            telephony.serving(*at, picks_up, livekit_url=livekit.url) as bridge,
+            otlp_receiver.listening() as collector,
+        ):
+            extra = (
+                ("LIVEKIT_URL", bridge.url),
+                ("VOICEFLEET_PHONE_DESK_NUMBER", DESK),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url),
+            )
+            plan = Plan("phone", str(script), tmp_path, livekit_server_binary, extra=extra)
+            async with worker_beside(plan, livekit):
+                asks = CallPlan(livekit.url, *at, "phone", conversation.load(str(script)))
+                done = await caller.place_call(asks)
+                root = await collector.wait_for(lambda s: s.name == "call", within_seconds=10)
+    assert timeline.verdict(done) is None, done.to_json()
+    (wish,) = bridge.asked
+    assert isinstance(wish, api.TransferSIPParticipantRequest)
+    assert wish.transfer_to == f"tel:{DESK}"
+    (tool,) = [s for s in collector.trace(root.trace_id) if s.name == "function_tool"]
+    assert tool.attributes["lk.function_tool.is_error"] is False
+    assert root.attributes["voicefleet.outcome"] == "completed"
+    log = (tmp_path / "worker.log").read_text()
+    assert '"handed over"' in log
+    assert '"transfer failed"' not in log
 
 
 class Callee:
