@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from livekit import rtc
@@ -178,6 +179,8 @@ async def test_a_server_that_is_away_keeps_no_call_alive(monkeypatch: pytest.Mon
         (CloseReason.USER_INITIATED, "user requested", Cause.AGENT_LEFT),
         (None, "room disconnected", Cause.ROOM_CLOSED),
         (None, "job crashed", Cause.ERROR),
+        # An agent file that knows by itself that its caller has gone before it had joined.
+        (None, "participant_disconnected", Cause.CALLER_LEFT),
         # An agent that says goodbye because its providers are lost ends the session itself.
         (CloseReason.USER_INITIATED, "error", Cause.ERROR),
         (CloseReason.JOB_SHUTDOWN, "room disconnected", Cause.ROOM_CLOSED),
@@ -192,12 +195,22 @@ def test_the_cause_is_what_livekit_tells(
     assert end.told(reason) is told
 
 
+OTHER = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)
+# Who is there for a caller, and no caller.
+OTHER_AGENT = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
+
+
 @pytest.mark.parametrize("reason", ["room disconnected", "parent process shutdown"])
 @pytest.mark.parametrize(
-    ("others", "told"), [({}, Cause.CALLER_LEFT), ({"other": 1}, Cause.ROOM_CLOSED)]
+    ("others", "told"),
+    [
+        ({}, Cause.CALLER_LEFT),
+        ({"agent": OTHER_AGENT}, Cause.CALLER_LEFT),
+        ({"other": OTHER}, Cause.ROOM_CLOSED),
+    ],
 )
 def test_a_room_that_goes_when_its_last_caller_has_left_has_gone_for_that(
-    reason: str, others: dict[str, int], told: Cause
+    reason: str, others: dict[str, Any], told: Cause
 ) -> None:
     line = Line()
     line.room = SimpleNamespace(remote_participants=others)
@@ -214,13 +227,13 @@ def gone_for(reason: rtc.DisconnectReason.ValueType) -> rtc.RemoteParticipant:
     ("others", "reason", "has_session", "is_over"),
     [
         ({}, rtc.DisconnectReason.CLIENT_INITIATED, True, True),
-        ({"other": 1}, rtc.DisconnectReason.CLIENT_INITIATED, True, False),
+        ({"other": OTHER}, rtc.DisconnectReason.CLIENT_INITIATED, True, False),
         ({}, rtc.DisconnectReason.STATE_MISMATCH, True, False),
         ({}, rtc.DisconnectReason.CLIENT_INITIATED, False, False),
     ],
 )
 def test_a_slot_is_free_when_the_last_caller_has_hung_up_and_not_when_a_line_is_bad(
-    others: dict[str, int],
+    others: dict[str, Any],
     reason: rtc.DisconnectReason.ValueType,
     has_session: bool,
     is_over: bool,

@@ -134,7 +134,7 @@ class LiveKitStandIn:
         self.job_reports: list[list[str]] = []
         """The ids of each `migrate_job`: the jobs that a worker has brought along."""
         self.deleted_rooms: list[str] = []
-        self.participants: dict[str, list[models.ParticipantInfo.Kind.ValueType]] = {}
+        self.participants: dict[str, list[int]] = {}
         self.rooms_asked: list[str] = []
         self.removed_participants: list[tuple[str, str]] = []
         self.registration_delay_seconds = 0.0
@@ -345,7 +345,7 @@ class LiveKitStandIn:
                 room = rooms.ListParticipantsRequest.FromString(body).room
                 self.rooms_asked.append(room)
                 kinds = self.participants.get(room, [])
-                there = [models.ParticipantInfo(kind=kind) for kind in kinds]
+                there = [models.ParticipantInfo(kind=kind) for kind in kinds]  # type: ignore[arg-type]
                 answer = rooms.ListParticipantsResponse(participants=there).SerializeToString()
             case "DeleteRoom":
                 self.deleted_rooms.append(rooms.DeleteRoomRequest.FromString(body).room)

@@ -124,16 +124,17 @@ async def test_a_drain_waits_for_calls_that_finish_and_for_no_offer() -> None:
 
 def test_the_oldest_call_is_the_one_that_was_taken_first() -> None:
     calls = CallTable(3, 1, clock=lambda: 100.0)
-    assert calls.oldest_seconds is None
+    ages = [calls.oldest_seconds]
     first = running(calls, "one")
     calls.clock = lambda: 130.0
     running(calls, "two")
     calls.clock = lambda: 150.0
-    assert calls.oldest_seconds == 50.0
+    ages.append(calls.oldest_seconds)
     calls.caller_left(first)
-    assert calls.oldest_seconds == 50.0
+    ages.append(calls.oldest_seconds)
     calls.gone(first)
-    assert calls.oldest_seconds == 20.0
+    ages.append(calls.oldest_seconds)
+    assert ages == [None, 50.0, 50.0, 20.0]
 
 
 @dataclass

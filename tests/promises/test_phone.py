@@ -77,7 +77,7 @@ async def test_a_caller_who_hangs_up_before_the_agent_has_joined_frees_the_slot(
         )
         (over,) = logged(up, "call over")
         assert over["outcome"] == "completed"
-        assert over["cause"] != "room_closed"
+        assert over["cause"] == "caller_left"
         assert "Traceback" not in worker_of(up).log.read_text()
 
 

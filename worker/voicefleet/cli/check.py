@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from importlib.metadata import version
 
 import typer
 
@@ -14,6 +15,7 @@ from voicefleet.fleet import endpoints
 from voicefleet.job import agent_file
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.livekit_compat import server as livekit_server
+from voicefleet.livekit_compat import versions
 from voicefleet.pod import reach as livekit_reach
 from voicefleet.pod.pod import port_taken
 from voicefleet.providers import model_files, preflight
@@ -35,6 +37,8 @@ def check() -> int:
     """
     settings = settings_module.load()
     typer.echo("ok    settings")
+    if (warning := versions.warning_for(version("livekit-agents"))) is not None:
+        typer.echo(f"warn  {warning}")
     codes = [_try(*step) for step in steps(settings)]
     failures = [code for code in codes if code is not ExitCode.OK]
     if failures:

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from functools import partial
+from importlib.metadata import version
 
 from voicefleet import settings as settings_module
 from voicefleet.cli import signals
 from voicefleet.job import agent_file, shared
 from voicefleet.job.agent_file import AgentFile
+from voicefleet.livekit_compat import versions
 from voicefleet.pod import forkserver, pod
 from voicefleet.providers import keys, model_files, preflight
 from voicefleet.settings import Settings
@@ -42,6 +44,8 @@ def serve(settings: Settings, *, devmode: bool) -> None:
 
 
 def _say_who(settings: Settings, hosted: AgentFile) -> None:
+    if (warning := versions.warning_for(version("livekit-agents"))) is not None:
+        logger.warning("livekit-agents is not a tested version", extra={"warning": warning})
     name = settings.agent.name or hosted.agent_name
     logger.info("hosting agent file", extra={"file": hosted.source, "agent_name": name})
     if not name:

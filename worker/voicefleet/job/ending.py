@@ -115,6 +115,9 @@ class Ending:
         return self.cause
 
     def _cause_of(self, reason: str) -> Cause:
+        if reason == CloseReason.PARTICIPANT_DISCONNECTED.value:
+            # An agent file that knows by itself that its caller has gone.
+            return Cause.CALLER_LEFT
         if reason in livekit_session.ROOM_WENT:
             return Cause.CALLER_LEFT if self._is_alone else Cause.ROOM_CLOSED
         return Cause.ERROR if reason in livekit_session.FAILED else Cause.AGENT_LEFT

@@ -10,12 +10,6 @@ from voicefleet.livekit_compat import session as livekit_session
 
 logger = logging.getLogger(__name__)
 
-# Who is no caller: agents of any kind, and recorders.
-OTHERS: tuple[int, ...] = (
-    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
-    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
-)
-
 DELETED_WITHIN_SECONDS = 2.0
 
 # LiveKit's own default (livekit-server 1.13.5, pkg/config/config.go). Whoever has a room stay for
@@ -25,7 +19,8 @@ USUAL_DEPARTURE_SECONDS = 20
 
 def callers(room: rtc.Room) -> list[rtc.RemoteParticipant]:
     """Those in the room whom an agent may serve."""
-    return [who for who in room.remote_participants.values() if who.kind not in OTHERS]
+    there = room.remote_participants.values()
+    return [who for who in there if who.kind not in livekit_session.NO_CALLERS]
 
 
 def talk_with_each_other(room: rtc.Room) -> bool:

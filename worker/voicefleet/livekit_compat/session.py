@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from livekit import rtc
 from livekit.agents import AgentSession, CloseReason
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
@@ -27,6 +28,12 @@ FAILED = ("job crashed", CloseReason.ERROR.value)
 
 # How a participant leaves who has hung up: LiveKit closes the session then.
 HUNG_UP = frozenset(DEFAULT_CLOSE_ON_DISCONNECT_REASONS)
+
+# Which kinds of participants are no callers: agents, and recorders.
+NO_CALLERS: tuple[int, ...] = (
+    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
+    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
+)
 
 # Whoever has this attribute speaks for an agent: an avatar.
 ON_BEHALF = ATTRIBUTE_PUBLISH_ON_BEHALF

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from livekit import api
-from livekit.protocol.models import ParticipantInfo
 
+from voicefleet.livekit_compat.session import NO_CALLERS
 from voicefleet.pod.calls import Call, CallState, CallTable
 from voicefleet.settings.livekit import LiveKit
 from voicefleet.telemetry.messages import Cause
@@ -27,9 +27,6 @@ LOOK_EVERY_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 1.5
 ANSWER_WITHIN_SECONDS = 2.0
 MOST_AT_ONCE = 8
-
-# Who is no caller: agents of any kind, and recorders.
-OTHERS: tuple[int, ...] = (ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.EGRESS)
 
 AskCallers = Callable[[str], Awaitable[int]]
 
@@ -117,6 +114,6 @@ async def asking(livekit: LiveKit) -> AsyncIterator[AskCallers]:
                 if error.code == api.TwirpErrorCode.NOT_FOUND:
                     return 0
                 raise
-            return sum(1 for who in found.participants if who.kind not in OTHERS)
+            return sum(1 for who in found.participants if who.kind not in NO_CALLERS)
 
         yield callers_in

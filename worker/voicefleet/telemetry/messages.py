@@ -281,7 +281,8 @@ class EndCall(Message):
     cause: ToldCause
 
 
-Fact = Warming | Warm | PrewarmFailed | CallStarted | SessionsOpen | CallEnding | CallEnded | CallFact
+CallEvent = CallStarted | SessionsOpen | CallEnding | CallEnded
+Fact = Warming | Warm | PrewarmFailed | CallEvent | CallFact
 Order = Proceed | EndCall
 
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
