@@ -60,7 +60,7 @@ def test_every_violation_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
             "when a turn ends",
         ),
         ({"LIVEKIT_URL": "ftp://host"}, "no address of LiveKit"),
-        ({"VOICEFLEET_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 4025 s"),
+        ({"VOICEFLEET_GRACE_PERIOD_SECONDS": "600"}, "a stop takes up to 4125 s"),
         (
             {
                 "VOICEFLEET_SLOTS": "4",
@@ -82,8 +82,8 @@ def test_values_that_contradict_each_other_are_refused(
 def test_a_grace_period_that_holds_the_longest_stop_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("VOICEFLEET_GRACE_PERIOD_SECONDS", "4025")
-    assert settings.load().pod.longest_stop_seconds == 4025
+    monkeypatch.setenv("VOICEFLEET_GRACE_PERIOD_SECONDS", "4125")
+    assert settings.load().pod.longest_stop_seconds == 4125
 
 
 @pytest.mark.parametrize(

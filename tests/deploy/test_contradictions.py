@@ -132,8 +132,8 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
     "tmp above the limit": ({"tmpSize": "1Gi"}, "tmpSize (1Gi) is above", "lower tmpSize"),
     "drain over the grace period": (
         {"drain": {"gracePeriodSeconds": 600}},
-        "drain.gracePeriodSeconds is 600, and a drain takes up to 4025 s: 3600 (calls) + 20",
-        "leave drain.gracePeriodSeconds at 0, or lower drain.timeoutSeconds to 175",
+        "drain.gracePeriodSeconds is 600, and a drain takes up to 4125 s: 3600 (calls) + 20",
+        "leave drain.gracePeriodSeconds at 0, or lower drain.timeoutSeconds to 75",
     ),
     "a label that selects": (
         {"podLabels": {"app.kubernetes.io/instance": "x"}},

@@ -17,7 +17,7 @@ def test_notes_show_the_arithmetic_of_this_install(chart: Chart) -> None:
     )
     assert 'voices-voicefleet hosts assistant as "assistant"' in told
     assert "(4Gi × 90 % - 672 MiB) / 10 = 301 MiB a call" in told
-    assert "4025 s; a drain takes at most 3600 (calls) + 20 (farewell)" in told
+    assert "4125 s; a drain takes at most 3600 (calls) + 20 (farewell)" in told
     formula = "ceil(max(calls / 0.75, calls + 25, calls + growth × 60 s + 10) / 10)"
     assert f"3 to 20 by hpa: {formula}" in told
     assert "0 calls: max(0, 25, 10) / 10 → 3 pods" in told

@@ -136,7 +136,8 @@ CASES = [
     Case("memory.plannedPercent", 80, f"{SETTING}VOICEFLEET_CALL_MEMORY_LIMIT_BYTES", "341416345"),
     Case("memory.warnPercent", 50, f"{SETTING}VOICEFLEET_CALL_MEMORY_WARN_BYTES", "197551718"),
     Case("drain.timeoutSeconds", 600, f"{SETTING}VOICEFLEET_DRAIN_TIMEOUT_SECONDS", "600"),
-    Case("drain.hooksSeconds", 60, f"{POD}/terminationGracePeriodSeconds", 3785),
+    Case("drain.hooksSeconds", 60, f"{POD}/terminationGracePeriodSeconds", 3885),
+    Case("drain.shutdownSeconds", 90, f"{POD}/terminationGracePeriodSeconds", 4185),
     Case("drain.gracePeriodSeconds", 7200, f"{SETTING}VOICEFLEET_GRACE_PERIOD_SECONDS", "7200"),
     Case("rollout.maxSurge", 3, "Deployment/spec/strategy/rollingUpdate/maxSurge", 3),
     Case(

@@ -108,7 +108,7 @@ def test_the_grace_period_covers_a_drain_and_all_that_follows_its_deadline(chart
     grace = at(found, "Deployment/spec/template/spec/terminationGracePeriodSeconds")
     told = settings(found)
     pod = Pod(VOICEFLEET_DRAIN_TIMEOUT_SECONDS=1800)
-    assert grace == pod.longest_stop_seconds == 1800 + 20 + 300 + 105
+    assert grace == pod.longest_stop_seconds == 1800 + 20 + 300 + 2 * 60 + 85
     assert told["VOICEFLEET_GRACE_PERIOD_SECONDS"] == str(grace)
     assert told["VOICEFLEET_DRAIN_TIMEOUT_SECONDS"] == "1800"
     assert told["VOICEFLEET_SESSION_END_TIMEOUT_SECONDS"] == "300"

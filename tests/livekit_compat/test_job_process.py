@@ -119,7 +119,7 @@ async def _is_closed(executor: ProcJobExecutor, folder: Path) -> None:
         (job_process.stays, {"memory_limit_mb": 1}, _ends, KillReason.MEMORY),
         (job_process.stays, {"ping_timeout": 0.2}, _ends, KillReason.UNRESPONSIVE),
         (job_process.hangs, {"close_timeout": 0.2}, _is_closed, KillReason.UNRESPONSIVE),
-        (job_process.does_not_leave, {"close_timeout": 1}, _is_closed, KillReason.UNRESPONSIVE),
+        (job_process.does_not_leave, {"close_timeout": 1}, _is_closed, KillReason.END_CUT_OFF),
     ],
     ids=["memory", "no pong", "no ack", "no exit"],
 )

@@ -42,7 +42,7 @@ def test_livekit_says_it_by_the_logger_that_we_listen_to() -> None:
     [
         ("job process exceeded memory limit, killing it", KillReason.MEMORY),
         ("process is unresponsive, killing process", KillReason.UNRESPONSIVE),
-        ("process did not exit in time, killing process", KillReason.UNRESPONSIVE),
+        ("process did not exit in time, killing process", KillReason.END_CUT_OFF),
         ("process exited with non-zero exit code -11", None),
     ],
 )

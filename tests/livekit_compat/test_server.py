@@ -39,6 +39,7 @@ OPTIONS = Options(
     initialize_timeout_seconds=1,
     drain_timeout_seconds=2,
     session_end_timeout_seconds=3,
+    shutdown_timeout_seconds=6,
     memory_warn_mb=4,
     memory_limit_mb=5,
     preload_modules=("voicefleet.errors",),
@@ -207,6 +208,20 @@ def test_an_option_of_the_file_that_we_replace_is_named(option: str) -> None:
     )
 
 
+def test_a_files_time_for_shutdown_callbacks_is_read_and_named_where_a_setting_replaces_it() -> (
+    None
+):
+    server = AgentServer(shutdown_process_timeout=77)
+    expect(
+        livekit_server.shutdown_timeout_seconds(server) == 77,
+        "AgentServer keeps shutdown_process_timeout under another name: the agent file's shutdown"
+        f" callbacks do not get the time that it gives them. {WHERE}",
+    )
+    assert livekit_server.shutdown_timeout_seconds(AgentServer()) is None
+    replaced = [livekit_server.replaced_options(server, seconds) for seconds in (None, 77, 60)]
+    assert replaced == [[], [], ["shutdown_process_timeout"]]
+
+
 def test_of_a_plain_server_no_option_is_named() -> None:
     assert livekit_server.replaced_options(AgentServer()) == []
 
@@ -235,6 +250,7 @@ def test_our_options_and_hooks_are_in_their_places() -> None:
         "_drain_timeout": 2,
         "_num_idle_processes": 0,
         "_session_end_timeout": 3,
+        "_shutdown_process_timeout": 6,
         "_initialize_process_timeout": 1,
         "_load_fnc": a_load,
         "_setup_fnc": setup,
@@ -256,7 +272,6 @@ def test_what_else_a_file_has_set_stays() -> None:
     theirs = AgentServer(
         permissions=WorkerPermissions(hidden=True),
         http_proxy="http://proxy",
-        shutdown_process_timeout=77,
         preload_modules=["json"],
     )
     heard: list[str] = []
@@ -267,7 +282,6 @@ def test_what_else_a_file_has_set_stays() -> None:
     for name, value in (
         ("_permissions", WorkerPermissions(hidden=True)),
         ("_http_proxy", "http://proxy"),
-        ("_shutdown_process_timeout", 77),
         ("_preload_modules", ["json", "voicefleet.errors"]),
     ):
         expect(

@@ -31,13 +31,18 @@
 {{- end }}
 
 {{- define "voicefleet.closeSeconds" -}}
-105
+85
+{{- end }}
+
+{{- /* LiveKit gives shutdown callbacks their time twice; the worker's own default is 60. */}}
+{{- define "voicefleet.shutdownSeconds" -}}
+{{- mul 2 (default 60 (int64 .Values.drain.shutdownSeconds)) }}
 {{- end }}
 
 {{- /* Seconds from SIGTERM to the pod's own end, where every step takes its longest. */}}
 {{- define "voicefleet.drainSeconds" -}}
 {{- with .Values.drain }}
-{{- add .timeoutSeconds (include "voicefleet.farewellSeconds" $) .hooksSeconds (include "voicefleet.closeSeconds" $) }}
+{{- add .timeoutSeconds (include "voicefleet.farewellSeconds" $) .hooksSeconds (include "voicefleet.shutdownSeconds" $) (include "voicefleet.closeSeconds" $) }}
 {{- end }}
 {{- end }}
 
@@ -47,7 +52,7 @@
 
 {{- define "voicefleet.drainSum" -}}
 {{- with .Values.drain }}
-{{- printf "%d (calls) + %s (farewell) + %d (hooks) + %s (close)" (int64 .timeoutSeconds) (include "voicefleet.farewellSeconds" $) (int64 .hooksSeconds) (include "voicefleet.closeSeconds" $) }}
+{{- printf "%d (calls) + %s (farewell) + %d (hooks) + %s (shutdown) + %s (close)" (int64 .timeoutSeconds) (include "voicefleet.farewellSeconds" $) (int64 .hooksSeconds) (include "voicefleet.shutdownSeconds" $) (include "voicefleet.closeSeconds" $) }}
 {{- end }}
 {{- end }}
 

@@ -18,6 +18,7 @@ VOICEFLEET_SLOTS: slots
 VOICEFLEET_CPU_REQUEST_MILLICORES: resources.requests.cpu
 VOICEFLEET_DRAIN_TIMEOUT_SECONDS: drain.timeoutSeconds
 VOICEFLEET_SESSION_END_TIMEOUT_SECONDS: drain.hooksSeconds
+VOICEFLEET_SHUTDOWN_TIMEOUT_SECONDS: drain.shutdownSeconds
 VOICEFLEET_GRACE_PERIOD_SECONDS: drain.gracePeriodSeconds
 VOICEFLEET_MEMORY_LIMIT_BYTES: resources.limits.memory
 VOICEFLEET_CALL_MEMORY_LIMIT_BYTES: memory and resources.limits.memory
@@ -47,6 +48,9 @@ VOICEFLEET_SLOTS: {{ int64 .Values.slots | quote }}
 # Together at most the grace period: {{ include "voicefleet.drainSum" . }}.
 VOICEFLEET_DRAIN_TIMEOUT_SECONDS: {{ int64 .Values.drain.timeoutSeconds | quote }}
 VOICEFLEET_SESSION_END_TIMEOUT_SECONDS: {{ int64 .Values.drain.hooksSeconds | quote }}
+{{- with int64 .Values.drain.shutdownSeconds }}
+VOICEFLEET_SHUTDOWN_TIMEOUT_SECONDS: {{ . | quote }}
+{{- end }}
 VOICEFLEET_GRACE_PERIOD_SECONDS: {{ include "voicefleet.gracePeriodSeconds" . | quote }}
 # ({{ .Values.resources.limits.memory }} × {{ .Values.memory.plannedPercent }} % - {{ .Values.memory.podMiB }} MiB) / {{ int64 .Values.slots }} slots, and {{ .Values.memory.warnPercent }} % of it.
 VOICEFLEET_CALL_MEMORY_LIMIT_BYTES: {{ include "voicefleet.callBytes" . | quote }}

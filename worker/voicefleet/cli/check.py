@@ -17,7 +17,7 @@ from voicefleet.job.agent_file import AgentFile
 from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.livekit_compat import versions
 from voicefleet.pod import reach as livekit_reach
-from voicefleet.pod.pod import port_taken
+from voicefleet.pod.pod import port_taken, require_time_to_stop
 from voicefleet.providers import model_files, preflight
 from voicefleet.providers import reach as provider_reach
 from voicefleet.settings import Settings
@@ -90,11 +90,13 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
 def _agent_file(settings: Settings, loaded: list[AgentFile]) -> str:
     hosted = agent_file.load(settings.agent.file)
     loaded.append(hosted)
+    require_time_to_stop(settings.pod, hosted)
     name = settings.agent.name or hosted.agent_name
     called = (
         f"dispatched as {name!r}" if name else "without a name: LiveKit gives it every new room"
     )
-    replaced = livekit_server.replaced_options(hosted.server)
+    own = settings.pod.shutdown_timeout_seconds
+    replaced = livekit_server.replaced_options(hosted.server, own)
     theirs = f"; settings replace its {', '.join(replaced)}" if replaced else ""
     return f"{settings.agent.file}, {called}{theirs}"
 

@@ -35,6 +35,7 @@ def serve(settings: Settings, *, devmode: bool) -> None:
     allow_pii = settings.telemetry.allow_pii
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
     hosted = agent_file.load(settings.agent.file)
+    pod.require_time_to_stop(settings.pod, hosted)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers, hosted.parts))
         preflight.require(settings.providers, hosted.parts)

@@ -48,6 +48,8 @@ class AgentFile:
     on_session_end: Callable[[JobContext], Any] | None
     on_simulation_end: Callable[[Any], Any] | None
     setup: Callable[[JobProcess], Any] | None
+    shutdown_timeout_seconds: float | None
+    """What it gives its shutdown callbacks; None where it says nothing of it."""
     parts: frozenset[Part]
     """What it wants of our providers; nothing where it brings its own."""
 
@@ -79,6 +81,7 @@ def load(name: str) -> AgentFile:
         on_session_end=found.on_session_end,
         on_simulation_end=found.on_simulation_end,
         setup=found.setup,
+        shutdown_timeout_seconds=livekit_server.shutdown_timeout_seconds(server),
         parts=_parts(module),
     )
 

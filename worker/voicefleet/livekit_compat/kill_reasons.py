@@ -1,7 +1,8 @@
 """Why LiveKit killed a job process, as it says in its log and nowhere else.
 
 livekit-agents 1.8.9, ipc/supervised_proc.py: a process past its memory limit, and one whose event
-loop has not turned for 60 s, are killed by the parent; the kernel only says SIGKILL.
+loop has not turned for 60 s, are killed by the parent, and one whose shutdown callbacks take longer
+than they may; the kernel only says SIGKILL.
 """
 
 import logging
@@ -15,6 +16,7 @@ LIVEKIT_LOGGER = "livekit.agents"
 class KillReason(StrEnum):
     MEMORY = "memory"
     UNRESPONSIVE = "unresponsive"
+    END_CUT_OFF = "end_cut_off"
 
 
 # How LiveKit's sentences end.
@@ -22,7 +24,7 @@ SENTENCES: dict[str, KillReason] = {
     "process exceeded memory limit, killing it": KillReason.MEMORY,
     "process is unresponsive, killing process": KillReason.UNRESPONSIVE,
     "process did not ack shutdown in time, killing process": KillReason.UNRESPONSIVE,
-    "process did not exit in time, killing process": KillReason.UNRESPONSIVE,
+    "process did not exit in time, killing process": KillReason.END_CUT_OFF,
 }
 
 

@@ -89,6 +89,7 @@ class Options:
     initialize_timeout_seconds: float
     drain_timeout_seconds: int
     session_end_timeout_seconds: float
+    shutdown_timeout_seconds: float
     memory_warn_mb: float
     memory_limit_mb: float
     preload_modules: tuple[str, ...]
@@ -138,18 +139,31 @@ def registered(server: AgentServer) -> Registered:
     )
 
 
-def replaced_options(server: AgentServer) -> list[str]:
-    """The options that the file has given its server and that our settings replace. An address or
-    key that LiveKit's own variables hold as well is none of the file's.
+def replaced_options(server: AgentServer, shutdown_seconds: float | None = None) -> list[str]:
+    """The options that the file has given its server and that our settings replace: its time for
+    shutdown callbacks only by a setting of `shutdown_seconds`. An address or key that LiveKit's own
+    variables hold as well is none of the file's.
     """
     plain = AgentServer()
     # The older options have other defaults for the same.
     older = AgentServer.from_server_options(ServerOptions(entrypoint_fnc=_no_entrypoint))
-    return [
+    replaced = [
         name
         for name, attribute in REPLACED_OPTIONS.items()
         if getattr(server, attribute) not in (getattr(plain, attribute), getattr(older, attribute))
     ]
+    own_seconds = shutdown_timeout_seconds(server)
+    if own_seconds is not None and shutdown_seconds not in (None, own_seconds):
+        replaced.append("shutdown_process_timeout")
+    return replaced
+
+
+def shutdown_timeout_seconds(server: AgentServer) -> float | None:
+    """How long the file gives its shutdown callbacks; None where it says nothing of it. Read before
+    `configure` puts ours in its place.
+    """
+    seconds = server._shutdown_process_timeout
+    return None if seconds == AgentServer()._shutdown_process_timeout else seconds
 
 
 async def _no_entrypoint(_: JobContext) -> None: ...
@@ -157,7 +171,7 @@ async def _no_entrypoint(_: JobContext) -> None: ...
 
 def configure(server: AgentServer, options: Options, hooks: Hooks) -> None:
     """Give the file's server our options and hooks. What else the file has set stays: its
-    listeners, its permissions, its proxy, its time for shutdown callbacks.
+    listeners, its permissions, its proxy.
     """
     server.update_options(
         ws_url=options.url or "",
@@ -171,6 +185,7 @@ def configure(server: AgentServer, options: Options, hooks: Hooks) -> None:
         drain_timeout=options.drain_timeout_seconds,
         num_idle_processes=options.idle_processes,
         session_end_timeout=options.session_end_timeout_seconds,
+        shutdown_process_timeout=options.shutdown_timeout_seconds,
         initialize_process_timeout=options.initialize_timeout_seconds,
     )
     plain = AgentServer()

@@ -236,10 +236,15 @@ class CallTable:
 
     def gone(self, call: Call, killed_for: Cause | None = None) -> EndedCall | None:
         """Its process has ended. One that had not told its end has died, or was killed for a
-        cause. None if the call has ended before.
+        cause; one that had may have been killed in it. None if the call has ended before.
         """
         if call.told is not None:
-            return self._end(call, call.told.cause, call.told.seconds)
+            is_cut_off = killed_for is Cause.END_CUT_OFF and call.told.cause is not Cause.ERROR
+            cause = Cause.END_CUT_OFF if is_cut_off else call.told.cause
+            return self._end(call, cause, call.told.seconds)
+        if killed_for is Cause.END_CUT_OFF:
+            # Its event loop had stood still since before its end.
+            killed_for = Cause.UNRESPONSIVE
         began = call.launched_at
         seconds = 0.0 if began is None else max(0.0, self.clock() - began)
         return self._end(call, killed_for or Cause.CRASHED, seconds)

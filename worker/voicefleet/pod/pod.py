@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -117,7 +118,8 @@ def build(
         return meter.load(table.launched_slots, has_calls=len(table) > 0)
 
     # The agent file's server, with our settings and hooks.
-    if replaced := livekit_server.replaced_options(server):
+    shutdown_seconds = settings.pod.shutdown_seconds(hosted.shutdown_timeout_seconds)
+    if replaced := livekit_server.replaced_options(server, settings.pod.shutdown_timeout_seconds):
         logger.warning(
             "options of the agent file's server are replaced", extra={"options": replaced}
         )
@@ -127,7 +129,7 @@ def build(
         setup = partial(prewarm.prewarm, settings=for_jobs(settings), pod=socket)
     livekit_server.configure(
         server,
-        _options(settings, agent_name, capacity),
+        _options(settings, agent_name, capacity, shutdown_seconds),
         livekit_server.Hooks(
             entrypoint=call.answer,
             on_session_end=call.end,
@@ -270,6 +272,26 @@ async def _endpoints(
         yield
 
 
+def require_time_to_stop(pod: PodSettings, hosted: AgentFile) -> None:
+    """:raises SettingsError: if the agent file gives its shutdown callbacks more time than the
+    grace period has.
+    """
+    given = pod.shutdown_seconds(hosted.shutdown_timeout_seconds)
+    longest_seconds, grace = pod.stop_seconds(given), pod.grace_period_seconds
+    if grace is not None and longest_seconds > grace:
+        raise errors.SettingsError(
+            [
+                (
+                    f"the agent file gives its shutdown callbacks {given:g} s, so that a stop takes"
+                    f" up to {longest_seconds:.0f} s, and the grace period is {grace} s",
+                    f"raise terminationGracePeriodSeconds to {math.ceil(longest_seconds)}"
+                    " (the chart's drain.shutdownSeconds does), or set"
+                    " VOICEFLEET_SHUTDOWN_TIMEOUT_SECONDS",
+                )
+            ]
+        )
+
+
 def port_taken(settings: Settings, error: OSError) -> errors.PortError:
     address = f"{settings.pod.http_host}:{settings.pod.http_port}"
     return errors.PortError(
@@ -356,7 +378,9 @@ def _capacity(pod: PodSettings, *, devmode: bool) -> Capacity:
     return Capacity(decided.slots, meter, warn_bytes, limit_bytes)
 
 
-def _options(settings: Settings, agent_name: str, capacity: Capacity) -> livekit_server.Options:
+def _options(
+    settings: Settings, agent_name: str, capacity: Capacity, shutdown_seconds: float
+) -> livekit_server.Options:
     pod, livekit = settings.pod, settings.livekit
     return livekit_server.Options(
         url=livekit.url,
@@ -372,6 +396,7 @@ def _options(settings: Settings, agent_name: str, capacity: Capacity) -> livekit
         initialize_timeout_seconds=pod.prewarm_timeout_seconds + LONGEST_PAUSE_SECONDS,
         drain_timeout_seconds=pod.drain_timeout_seconds,
         session_end_timeout_seconds=pod.session_end_timeout_seconds,
+        shutdown_timeout_seconds=shutdown_seconds,
         memory_warn_mb=capacity.warn_bytes / BYTES_PER_MB,
         memory_limit_mb=(capacity.limit_bytes or 0) / BYTES_PER_MB,
         preload_modules=("voicefleet.job.preload",),

@@ -57,7 +57,8 @@ def pod_contradictions(pod: Pod) -> Violations:
         yield (
             f"a stop takes up to {pod.longest_stop_seconds:.0f} s"
             f" (VOICEFLEET_DRAIN_TIMEOUT_SECONDS={pod.drain_timeout_seconds}, farewells,"
-            f" session-end handlers, the close), and the grace period is {grace} s",
+            f" session-end handlers, shutdown callbacks, the close), and the grace period is"
+            f" {grace} s",
             f"raise terminationGracePeriodSeconds to {math.ceil(pod.longest_stop_seconds)},"
             " or lower the drain",
         )

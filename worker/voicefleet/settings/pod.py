@@ -6,11 +6,16 @@ from voicefleet.settings.group import Group
 from voicefleet.settings.livekit import LIVEKIT_TARGET_LOAD
 
 # What comes after the drain's deadline: the farewell of each call that is still on, its session-end
-# handler, and LiveKit's own close of a job: 15 s for the entrypoint, 60 s for the session, 10 s to
-# hear of it and 10 s to leave (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py and
-# supervised_proc.py), and 10 s for the pod itself.
+# handler, and LiveKit's own close of a job: 15 s for the entrypoint, 60 s for the session
+# (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py), and 10 s for the pod itself.
 FAREWELL_WITHIN_SECONDS = 20.0
-JOB_CLOSE_SECONDS = 105.0
+JOB_CLOSE_SECONDS = 85.0
+# LiveKit gives a process the time of its shutdown callbacks twice: to hear that it is to end, and
+# to leave after its session-end handler (ipc/supervised_proc.py, aclose).
+SHUTDOWN_WAITS = 2
+# Where neither setting nor agent file says more. LiveKit's own 10 s are too short for a summary by
+# an LLM, or an upload.
+SHUTDOWN_SECONDS = 60.0
 
 
 class Pod(Group):
@@ -57,6 +62,12 @@ class Pod(Group):
         gt=0,
         description="How long an agent file's session-end handler may take.",
     )
+    shutdown_timeout_seconds: float | None = Field(
+        None,
+        validation_alias="VOICEFLEET_SHUTDOWN_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long shutdown callbacks may take. Default: as the agent file says, or 60.",
+    )
     grace_period_seconds: int | None = Field(
         None,
         validation_alias="VOICEFLEET_GRACE_PERIOD_SECONDS",
@@ -98,9 +109,20 @@ class Pod(Group):
 
     @property
     def longest_stop_seconds(self) -> float:
-        """The longest time from the order to stop until the last process is gone."""
+        """The longest time from the order to stop until the last process is gone, for an agent file
+        that says nothing of its shutdown callbacks.
+        """
+        return self.stop_seconds(self.shutdown_seconds(None))
+
+    def shutdown_seconds(self, of_file: float | None) -> float:
+        """How long shutdown callbacks may take, where the agent file says this of it."""
+        return self.shutdown_timeout_seconds or of_file or SHUTDOWN_SECONDS
+
+    def stop_seconds(self, shutdown_seconds: float) -> float:
+        """As `longest_stop_seconds`, where shutdown callbacks take so long."""
         after_deadline = FAREWELL_WITHIN_SECONDS + self.session_end_timeout_seconds
-        return self.drain_timeout_seconds + after_deadline + JOB_CLOSE_SECONDS
+        closing = JOB_CLOSE_SECONDS + SHUTDOWN_WAITS * shutdown_seconds
+        return self.drain_timeout_seconds + after_deadline + closing
 
 
 class Call(Group):

@@ -51,6 +51,7 @@ class Cause(StrEnum):
     CRASHED = "crashed"
     MEMORY = "memory"
     UNRESPONSIVE = "unresponsive"
+    END_CUT_OFF = "end_cut_off"
     NO_SLOT = "no_slot"
     NOT_WARM = "not_warm"
     DRAINING = "draining"
@@ -73,6 +74,8 @@ OUTCOMES: dict[Cause, Outcome] = {
     Cause.CRASHED: Outcome.FAILED,
     Cause.MEMORY: Outcome.FAILED,
     Cause.UNRESPONSIVE: Outcome.FAILED,
+    # The call was over for its caller; its shutdown callbacks took longer than they may.
+    Cause.END_CUT_OFF: Outcome.COMPLETED,
     Cause.NO_SLOT: Outcome.REFUSED,
     Cause.NOT_WARM: Outcome.REFUSED,
     Cause.DRAINING: Outcome.REFUSED,
