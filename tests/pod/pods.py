@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,14 @@ def impatient(seconds: float) -> Iterator[None]:
     """Have pods wait for no longer than this for the answer to a registration, in place of 15 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconnect, "REGISTERED_WITHIN_SECONDS", seconds)
+        yield
+
+
+@contextmanager
+def in_development() -> Iterator[None]:
+    """Have pods run as `voicefleet dev` has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pod_module, "run", partial(pod_module.run, devmode=True))
         yield
 
 
