@@ -232,13 +232,18 @@ async def test_after_a_failed_prewarm_the_next_waits_longer_and_longer(
     assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
-async def test_processes_that_end_while_the_pod_stops_are_no_failures(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_stopping", "failures"), [(True, 0), (False, 1)])
+async def test_a_process_that_ends_before_it_is_warm_is_a_failure_unless_the_pod_stops(
+    tmp_path: Path, is_stopping: bool, failures: int
+) -> None:
     async with listening(tmp_path) as pod:
         line = await process_of(pod)
-        pod.state.begin_drain(1)
+        if is_stopping:
+            pod.state.begin_drain(1)
         line.close()
-        await asyncio.sleep(0.1)
-        assert pod.state.prewarm_failures == 0
+        # In the same turn it is counted, or not.
+        await wait_until(lambda: not pod.state.job_pids, because="the pod knows that it has ended")
+        assert pod.state.prewarm_failures == failures
 
 
 async def test_every_call_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
