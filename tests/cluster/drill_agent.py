@@ -25,6 +25,12 @@ async def leak() -> None:
 
 
 async def die() -> None:
+    """With programs that nobody would look after: one that ends by itself, one that does not, and
+    one whose own parent has gone.
+    """
+    for command in (["sleep", "1"], ["sleep", "900"], ["sh", "-c", "sleep 900 & exit 0"]):
+        await asyncio.create_subprocess_exec(*command)
+    await asyncio.sleep(3.0)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,6 +1,7 @@
 """What dies, what it costs, and how soon the fleet is whole: a call's process, a worker, a pod."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.cluster import fleet, outside
 from tests.cluster.callers import Callers
 from tests.cluster.conftest import Record, World
 from tests.cluster.drills import DRILLS, PODS, failed, until_counted, until_started_again
-from tests.cluster.kubernetes import Cluster
+from tests.cluster.kubernetes import Cluster, until
 from tests.cluster.placing import one_in_each_pod
 
 pytestmark = [
@@ -34,10 +35,16 @@ async def test_a_call_whose_process_dies_is_lost_alone_and_counted(
 ) -> None:
     others = await one_in_each_pod(cluster, callers)
     doomed = await callers.ring(room="die", patience=5.0)
+    started = asyncio.create_task(
+        until("its programs run", lambda: bool(left_over(cluster)), within_seconds=60.0)
+    )
     lost = await doomed.heard()
+    await started
     kept = [await (await call.until_answered()).hang_up() for call in others.values()]
     await until_counted(cluster, "crashed")
-    record("a call's process killed", kept, "its own call is lost, and counted as crashed")
+    await until("its programs are gone", lambda: not left_over(cluster), within_seconds=30.0)
+    seen = "its own call is lost, and counted as crashed; no program of it and no zombie is left"
+    record("a call's process killed", kept, seen)
     assert lost.is_lost
     assert not any(call.is_lost for call in kept)
 
@@ -81,6 +88,17 @@ async def test_a_pod_deleted_without_grace_costs_its_calls(
     )
     assert lost.is_lost
     assert not kept.is_lost
+
+
+def left_over(cluster: Cluster) -> list[str]:
+    """What a call has left in the fleet's pods: its programs, and zombies of any kind."""
+    found = list[str]()
+    for name in cluster.names():
+        for process in worker_of(cluster, name).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() == "sleep" or process.status() == psutil.STATUS_ZOMBIE:
+                    found.append(f"{name}: {process.name()} {process.status()}")
+    return found
 
 
 def is_worker(command: list[str]) -> bool:
