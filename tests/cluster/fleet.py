@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from tests.cluster.conftest import IMAGE, TAG, World
 from tests.cluster.kubernetes import CHART, Cluster, Done, is_leaving, is_ready, until
 from tests.deploy.rendering import Values, merged
+from voicefleet.cli import report
 from voicefleet.lab import caller, conversation, stack, timeline
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.livekit_server import LiveKitServer
@@ -129,5 +130,6 @@ async def call(world: World, exchanges: int) -> Timeline:
         replace(whole, exchanges=whole.exchanges[:exchanges]),
     )
     done = await caller.place_call(plan)
-    assert timeline.verdict(done) is None
+    problem = timeline.verdict(done)
+    assert problem is None, f"{problem}\n{report.conversation(done)}"
     return done
