@@ -156,3 +156,18 @@ def test_signals_arguments_folder_warnings_and_loop_policy_are_put_back(tmp_path
     assert (Path.cwd(), sys.argv, list(warnings.filters)) == (here, argv, filters)
     assert signal.getsignal(signal.SIGTERM) is terminating
     assert asyncio.get_event_loop_policy() is policy
+
+
+def test_a_call_that_sets_up_logging_leaves_the_pods_own_where_it_was(
+    pods_own: Closable, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with importing.log_kept():
+        logging.basicConfig(level="ERROR", force=True, format="SVC %(message)s")
+        logging.getLogger().addHandler(logging.FileHandler(tmp_path / "log"))
+        logging.getLogger("billing").error("theirs")
+        logging.getLogger("voicefleet.job").info("ours")
+    assert {"theirs", "ours"} <= set(pods_own.lines)
+    assert "theirs" in (tmp_path / "log").read_text()
+    assert capsys.readouterr().out == ""
+    pods_own.close()
+    assert pods_own.is_closed

@@ -198,7 +198,8 @@ def test_a_process_ends_its_programs_first_and_then_tells_its_last_facts(
     prewarm.prewarm(process, settings=settings_module.load(), pod=pod.path)
     assert done == ["leave_to_the_parent", "restore_in_forked_children", "adopt_orphans"]
     client = process.userdata[pod_client.POD_CLIENT]
-    assert exits.in_order == [descendants.end_descendants, client.flush_at_exit]
+    last = [prewarm.leave_in_time, client.flush_at_exit]
+    assert exits.in_order == [descendants.end_descendants, *last]
     pod.heard(process)
 
 

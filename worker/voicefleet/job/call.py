@@ -10,6 +10,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from livekit.agents import (
     get_job_context,
 )
 
-from voicefleet.job import descendants, rooms
+from voicefleet.job import descendants, importing, rooms
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.job.ending import Ending
 from voicefleet.job.pod_client import POD_CLIENT, PodClient
@@ -53,6 +54,12 @@ async def answer(ctx: JobContext) -> None:
     supervisor.begin()
     try:
         await _agent_file(ctx).entrypoint(ctx)
+    except asyncio.CancelledError:
+        # LiveKit takes an entrypoint that was cancelled for a job that was: it would run neither
+        # the session-end handler nor the shutdown callbacks (1.8.9, ipc/job_proc_lazy_main.py,
+        # `_shutdown_job`).
+        if not supervisor.cancels_entrypoint:
+            raise
     finally:
         supervisor.entrypoint_ended()
 
@@ -102,9 +109,11 @@ class CallSupervisor:
         self._program_end: asyncio.Task[None] | None = None
         self._entrypoint: asyncio.Task[Any] | None = None
         self._entrypoint_ended = asyncio.Event()
+        self.cancels_entrypoint = False
         self._known: set[AgentSession[Any]] = set()
         self._open: set[AgentSession[Any]] = set()
         self._stop_watching: Callable[[], None] = lambda: None
+        self._log = ExitStack()
 
     def begin(self) -> None:
         """Tell the pod that the call has begun, and watch it until the job shuts down. Call it in
@@ -125,6 +134,9 @@ class CallSupervisor:
             self._program_end = asyncio.create_task(
                 descendants.end_with_the_loop(), name="end the call's programs"
             )
+            # LiveKit closes its handler when the loop has ended.
+            self._log.enter_context(importing.log_kept())
+            self._program_end.add_done_callback(lambda _: self._log.close())
 
     def entrypoint_ended(self) -> None:
         """The agent file's own code is done, but for what its sessions do."""
@@ -195,6 +207,7 @@ class CallSupervisor:
                 # Whatever the entrypoint waits for, nobody is there.
                 self._ending.nobody_is_there(order.cause)
                 if self._entrypoint is not None and not self._entrypoint_ended.is_set():
+                    self.cancels_entrypoint = True
                     self._entrypoint.cancel()
             else:
                 await self._ending.politely(order.cause)

@@ -32,14 +32,14 @@ def contained() -> Iterator[None]:
     event-loop policy back when the context ends, however it ends.
     """
     with ExitStack() as stack:
-        stack.enter_context(_logging())
+        stack.enter_context(log_contained())
         stack.enter_context(_signals())
         stack.enter_context(_process())
         yield
 
 
 @contextmanager
-def _logging() -> Iterator[None]:
+def log_contained() -> Iterator[None]:
     """The handlers that were there go on to write every record. Of those that the import adds, the
     ones that write to the console are taken out, because the console is the pod's log, in which
     each record stands once, redacted; all others get the records of everybody but voicefleet.
@@ -66,6 +66,40 @@ def _logging() -> Iterator[None]:
             for handler in [h for h in logger.handlers if _writes_to_console(h)]:
                 logger.removeHandler(handler)
                 logger.propagate = True
+
+
+@contextmanager
+def log_kept() -> Iterator[None]:
+    """Keep the handlers that there are, and console handlers out of the root logger, while a call
+    lasts, whose code may set up its logging at any time.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.getEffectiveLevel()
+    remove, add = root.removeHandler, root.addHandler
+    ours = logging.getLogger("voicefleet")
+    level_before = ours.level
+
+    def remove_others(hdlr: logging.Handler) -> None:
+        if hdlr not in handlers:
+            remove(hdlr)
+
+    def add_unless_console(hdlr: logging.Handler) -> None:
+        if not _writes_to_console(hdlr):
+            add(hdlr)
+
+    root.removeHandler = remove_others  # type: ignore[method-assign]
+    root.addHandler = add_unless_console  # type: ignore[method-assign]
+    ours.setLevel(ours.level or level)
+    for handler in handlers:
+        handler.close = _leave_open  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ours.setLevel(level_before)
+        del root.removeHandler, root.addHandler
+        for handler in handlers:
+            with contextlib.suppress(AttributeError):
+                del handler.close
 
 
 class _Loggers:

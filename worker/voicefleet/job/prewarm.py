@@ -8,12 +8,15 @@ ipc/_preload.py, and `voicefleet.job.preload`); what is left differs from proces
 import contextlib
 import ctypes
 import gc
+import os
+import sys
+import threading
 from multiprocessing import util
 from pathlib import Path
 
 from livekit.agents import JobExecutorType, JobProcess
 
-from voicefleet.job import agent_file, descendants, pod_client, shared, signals
+from voicefleet.job import agent_file, descendants, importing, pod_client, shared, signals
 from voicefleet.job.pod_client import POD_CLIENT
 from voicefleet.providers.prepared import SETTINGS, VAD
 from voicefleet.settings import Settings
@@ -22,6 +25,9 @@ from voicefleet.telemetry.messages import PrewarmFailed, Warm, shortened
 
 # Where the entrypoint finds the agent file that prewarm has imported.
 AGENT_FILE = "voicefleet.agent_file"
+
+# As long as LiveKit alone would wait for them (1.8.9, worker.py, shutdown_process_timeout).
+THREADS_END_WITHIN_SECONDS = 10.0
 
 
 def prewarm(process: JobProcess, *, settings: Settings, pod: Path) -> None:
@@ -64,7 +70,8 @@ def load(process: JobProcess, *, settings: Settings) -> None:
 
         session.prepare(process)
     if hosted.setup is not None:
-        hosted.setup(process)
+        with importing.log_contained():
+            hosted.setup(process)
 
 
 def _take_over() -> None:
@@ -78,6 +85,23 @@ def _take_over() -> None:
     descendants.adopt_orphans()
     # Forked processes run no `atexit` before Python 3.13, but these; the highest priority first.
     util.Finalize(None, descendants.end_descendants, exitpriority=1)
+    util.Finalize(None, leave_in_time, exitpriority=0)
+
+
+def leave_in_time() -> None:
+    """Python waits for threads that are no daemons before it ends a process, and a library's may
+    never end. It holds up the next call of a pod whose ends are all taken.
+    """
+    leaving = threading.Timer(THREADS_END_WITHIN_SECONDS, _leave)
+    leaving.daemon = True
+    leaving.start()
+
+
+def _leave() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
 
 
 def _give_memory_back() -> None:

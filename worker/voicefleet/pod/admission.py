@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,7 +50,8 @@ class Observer(Protocol):
 class Admission:
     """LiveKit's request function; LiveKit itself is made to refuse nothing before it
     (`livekit_compat.server`). `handler` is the agent file's own, or None to take whatever comes;
-    `is_overloaded` says whether the pod would harm its calls by one more.
+    `is_overloaded` says whether the pod would harm its calls by one more. `handler_runs` is entered
+    for as long as the handler runs.
 
     Belongs to the parent's event loop: between the look at the slots and the reservation nothing
     else runs, so two offers for the last slot give one call.
@@ -61,6 +63,7 @@ class Admission:
     handler: Handler | None = None
     is_overloaded: Callable[[], bool] = lambda: False
     answer_within_seconds: float = ANSWER_WITHIN_SECONDS
+    handler_runs: Callable[[], AbstractContextManager[None]] = nullcontext
 
     async def answer(self, request: JobRequest) -> None:
         """Take the call, or refuse it at once so that LiveKit can ask another pod."""
@@ -75,7 +78,8 @@ class Admission:
         elif self.handler is None:
             await offer.accept(None)
         else:
-            await self._ask(self.handler, offer)
+            with self.handler_runs():
+                await self._ask(self.handler, offer)
 
     def _obstacle(self) -> Cause | None:
         if self.state.is_stopping:
@@ -96,7 +100,9 @@ class Admission:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if not offer.answered.is_set():
-                if handling.done() and (error := handling.exception()) is not None:
+                # A task that was cancelled has no exception to tell.
+                has_ended = handling.done() and not handling.cancelled()
+                if has_ended and (error := handling.exception()) is not None:
                     logger.error("on_request raised", exc_info=error, extra=offer.fields)
                 # A handler that is still at it may say what it likes from now on: nobody hears it.
                 await offer.refuse(Cause.AGENT_FILE_FAILED)

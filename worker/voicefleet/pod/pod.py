@@ -109,7 +109,10 @@ def build(
         on_gone=reaper.job_ended,
     )
     rooms = RoomWatch(table, processes.end_call, settings.call.empty_room_seconds)
-    admission = Admission(table, state, shown, hosted.on_request, lambda: meter.parts().is_harmful)
+    admission = Admission(
+        *(table, state, shown, hosted.on_request, lambda: meter.parts().is_harmful),
+        handler_runs=reaper.agent_file_runs,
+    )
 
     def load_now() -> float:
         """Called on a thread of LiveKit's, whose load task one exception would end for good."""

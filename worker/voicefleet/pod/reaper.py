@@ -11,8 +11,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -29,11 +30,22 @@ SWEEP_SECONDS = 3.0
 LOOK_SECONDS = 0.1
 # From SIGTERM to SIGKILL.
 GRACE_SECONDS = 2.0
+# The kernel tells the start of a process in these.
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Span:
+    """Times are seconds since the machine started; `ended_at` is None while it is on."""
+
+    began_at: float
+    ended_at: float | None = None
 
 
 class Reaper:
     """Belongs to the parent's event loop. Children of this process that were there before a job
-    died are its own: the forkserver, and what the agent file's import started.
+    died are its own: the forkserver, and what the agent file's import started. So are those that
+    the agent file's code starts in this process after that.
     """
 
     def __init__(self, state: PodState) -> None:
@@ -42,10 +54,23 @@ class Reaper:
         self._orphans = dict[int, float]()
         self._has_died = asyncio.Event()
         self._died_at = 0.0
+        self._died_since_boot = 0.0
+        self._asked = list[Span]()
+
+    @contextmanager
+    def agent_file_runs(self) -> Iterator[None]:
+        """The agent file's code runs in this process: its programs are no orphans."""
+        span = Span(_since_boot())
+        self._asked = [s for s in self._asked if s.ended_at is None or _is_recent(s.ended_at)]
+        self._asked.append(span)
+        try:
+            yield
+        finally:
+            span.ended_at = _since_boot()
 
     def job_ended(self, pid: int) -> None:
         """A process that had a call is gone; what it has left is now this process's."""
-        self._died_at = time.monotonic()
+        self._died_at, self._died_since_boot = time.monotonic(), _since_boot()
         self._has_died.set()
         logger.debug("looking for orphans of a job", extra={"pid": pid})
 
@@ -85,7 +110,9 @@ class Reaper:
         is_fresh = now - self._died_at < SWEEP_SECONDS
         # The jobs themselves become children of this process if the forkserver dies.
         for pid in (children() - self._own - self._state.job_pids) if is_fresh else ():
-            if pid not in self._orphans:
+            if self._is_agent_files(pid):
+                self._own.add(pid)
+            elif pid not in self._orphans:
                 self._orphans[pid] = now
                 logger.info("ending a program that a killed call has left", extra={"pid": pid})
                 _send(pid, signal.SIGTERM)
@@ -94,6 +121,37 @@ class Reaper:
                 del self._orphans[pid]
             elif now - since >= GRACE_SECONDS:
                 _send(pid, signal.SIGKILL)
+
+    def _is_agent_files(self, pid: int) -> bool:
+        """Whether it was started after the death, and while the agent file's code ran here."""
+        started_at = _started_at(pid)
+        if started_at is None or started_at + TICK_SECONDS < self._died_since_boot:
+            return False
+        return any(
+            span.began_at - TICK_SECONDS <= started_at
+            and (span.ended_at is None or started_at <= span.ended_at)
+            for span in self._asked
+        )
+
+
+def _since_boot() -> float:
+    # Elsewhere nothing is compared with it.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _is_recent(at: float) -> bool:
+    return _since_boot() - at < SWEEP_SECONDS
+
+
+def _started_at(pid: int) -> float | None:
+    """Seconds since the machine started; None if it is gone. Field 22, counted from 1:
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(after_name[19]) * TICK_SECONDS
 
 
 def children() -> set[int]:
