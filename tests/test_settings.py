@@ -297,3 +297,29 @@ def test_settings_travel_to_a_job_as_they_are(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LIVEKIT_API_SECRET", "secret")
     loaded = settings.load()
     assert pickle.loads(pickle.dumps(loaded)) == loaded
+
+
+def test_an_env_local_wins_over_the_env_file_and_not_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """LiveKit's starter projects have their keys in `.env.local`."""
+    (tmp_path / ".env").write_text("VOICEFLEET_SLOTS=3\nVOICEFLEET_AGENT=interview\n")
+    (tmp_path / ".env.local").write_text("VOICEFLEET_SLOTS=4\nOPENAI_API_KEY=local\n")
+    assert (settings.load().pod.slots, settings.load().agent.file) == (4, "interview")
+    monkeypatch.setenv("VOICEFLEET_SLOTS", "5")
+    assert settings.load().pod.slots == 5
+    (tmp_path / ".env.local").write_text("VOICEFLEET_SLOT=4\n")
+    with pytest.raises(errors.SettingsError, match=r"VOICEFLEET_SLOT in .env.local is not"):
+        settings.load()
+
+
+def test_what_was_missing_is_completed_by_what_the_agent_file_has_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIVEKIT_URL", "ws://before")
+    before = settings.for_development(settings.load())
+    monkeypatch.setenv("LIVEKIT_URL", "ws://after")
+    monkeypatch.setenv("LIVEKIT_API_KEY", "found")
+    completed = settings.completed(before)
+    assert (completed.livekit.url, completed.livekit.api_key) == ("ws://before", "found")
+    assert (completed.pod.http_port, completed.pod.slots) == (0, 4)

@@ -57,6 +57,8 @@ def steps(settings: Settings) -> Iterator[Check]:
     """
     loaded = list[AgentFile]()
     yield "agent file", partial(_agent_file, settings, loaded)
+    # The file may have loaded keys of its own.
+    settings = settings_module.completed(settings)
     yield "endpoints", partial(_port, settings)
     if (folder := settings.telemetry.report_dir) is not None:
         yield "call reports", partial(reports.require_directory, folder)

@@ -28,13 +28,14 @@ def start() -> None:
 def serve(settings: Settings, *, devmode: bool) -> None:
     """Load what `start` and `dev` need, complain about all of it at once, and serve."""
     signals.leave_when_told()
-    settings.require(*LIVEKIT_ACCESS)
     reports.require_directory(settings.telemetry.report_dir)
     forkserver.fork(partial(shared.load, settings.agent, settings.providers))
     settings_module.export_otel_settings()
     allow_pii = settings.telemetry.allow_pii
     logs.configure(settings.logs, allow_pii=allow_pii, secrets=settings.secrets())
     hosted = agent_file.load(settings.agent.file)
+    settings = settings_module.completed(settings).require(*LIVEKIT_ACCESS)
+    logs.hide(settings.secrets())
     pod.require_time_to_stop(settings.pod, hosted)
     if hosted.uses_our_providers:
         settings.require(*keys.needed(settings.providers, hosted.parts))

@@ -7,6 +7,7 @@ machine: those are decided by the room that knows it.
 
 from voicefleet.settings.loading import Settings as Settings
 from voicefleet.settings.loading import adopt as adopt
+from voicefleet.settings.loading import completed as completed
 from voicefleet.settings.loading import declared as declared
 from voicefleet.settings.loading import description as description
 from voicefleet.settings.loading import environment as environment

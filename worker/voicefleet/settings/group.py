@@ -1,4 +1,6 @@
-"""What every group of settings is: values read from the environment first, then from `.env`."""
+"""What every group of settings is: values of the environment first, then of `.env.local` and
+`.env`.
+"""
 
 import re
 from typing import Any

@@ -1,5 +1,5 @@
-"""The settings of one process: one frozen object, read once from the environment and `.env`, and
-checked as a whole. `os.environ` is read here and nowhere else.
+"""The settings of one process: one frozen object, read once from the environment, `.env.local` and
+`.env`, and checked as a whole. `os.environ` is read here and nowhere else.
 """
 
 import os
@@ -74,7 +74,8 @@ class Settings:
 
 
 def load(env_file: Path | str | None = ".env") -> Settings:
-    """The settings of this process, from the environment first and `env_file` after it.
+    """The settings of this process, from the environment first, and after it from the file beside
+    `env_file` whose name ends in `.local`, as LiveKit's own projects have one, and `env_file`.
 
     :raises SettingsError: with every violation, if any value is wrong or contradicts another.
     """
@@ -82,7 +83,7 @@ def load(env_file: Path | str | None = ".env") -> Settings:
     loaded: dict[str, Any] = {}
     for name, kind in Settings.groups().items():
         try:
-            loaded[name] = kind(_env_file=env_file)
+            loaded[name] = kind(_env_file=_files(env_file))
         except ValidationError as error:
             violations += [_violation(e) for e in error.errors(include_url=False)]
         else:
@@ -90,6 +91,22 @@ def load(env_file: Path | str | None = ".env") -> Settings:
     if violations:
         raise errors.SettingsError(violations)
     return Settings(**loaded)
+
+
+def completed(settings: Settings) -> Settings:
+    """The same settings, and those that were missing and are in the environment by now: where the
+    agent file has loaded a file of its own (`load_dotenv`).
+
+    :raises SettingsError: as `load`.
+    """
+    now = load()
+    groups = dict[str, Group]()
+    for name, kind in Settings.groups().items():
+        before = getattr(settings, name)
+        missing = [field for field in kind.model_fields if getattr(before, field) is None]
+        found = {field: getattr(getattr(now, name), field) for field in missing}
+        groups[name] = before.model_copy(update=found)
+    return Settings(**groups)  # type: ignore[arg-type]
 
 
 def for_development(settings: Settings) -> Settings:
@@ -116,7 +133,7 @@ def for_jobs(settings: Settings) -> Settings:
 
 def export_otel_settings(env_file: Path | str = ".env") -> None:
     """Put what `env_file` sets of OTEL_… into the environment, where OpenTelemetry's SDK looks."""
-    for name, value in dotenv_values(env_file).items():
+    for name, value in _in_files(env_file).items():
         if name.startswith("OTEL_") and value is not None:
             os.environ.setdefault(name, value)
 
@@ -125,7 +142,7 @@ def export_keys_of_plugins(env_file: Path | str = ".env") -> None:
     """Put what `env_file` sets beside our settings into the environment, where plugins look for
     their keys.
     """
-    for name, value in dotenv_values(env_file).items():
+    for name, value in _in_files(env_file).items():
         if value and name.upper() not in declared():
             os.environ.setdefault(name, value)
 
@@ -158,12 +175,22 @@ def _none(_: Group) -> Iterator[tuple[str, str]]:
     return iter(())
 
 
+def _files(env_file: Path | str | None) -> tuple[Path | str, ...]:
+    """The files to read, each before those that win over it."""
+    return () if env_file is None else (env_file, f"{env_file}.local")
+
+
+def _in_files(env_file: Path | str | None) -> dict[str, str | None]:
+    return {k: v for file in _files(env_file) for k, v in dotenv_values(file).items()}
+
+
 def _unknown_names(env_file: Path | str | None) -> list[tuple[str, str]]:
     """A misspelt VOICEFLEET_… name would be ignored in silence; say so instead, and where it is."""
     known = declared()
-    in_file = dotenv_values(env_file) if env_file is not None else {}
+    places: dict[str, Mapping[str, str | None]] = {"the environment": os.environ}
+    places |= {str(file): dotenv_values(file) for file in _files(env_file)}
     found: list[tuple[str, str]] = []
-    for place, values in (("the environment", os.environ), (str(env_file), in_file)):
+    for place, values in places.items():
         for name in sorted(values):
             # Settings are read in upper and in lower case.
             spelt = name.upper()

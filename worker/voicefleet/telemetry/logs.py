@@ -44,6 +44,14 @@ def configure(logs: Logs, *, allow_pii: bool = False, secrets: Collection[str] =
         handler.addFilter(RedactingFilter(allow_pii=allow_pii, secrets=secrets))
 
 
+def hide(secrets: Collection[str]) -> None:
+    """Remove these secrets, and no longer those that were known, from what is written."""
+    for handler in logging.getLogger().handlers:
+        for one in handler.filters:
+            if isinstance(one, RedactingFilter):
+                one.know(secrets)
+
+
 def add_span_ids() -> None:
     """In a job: add to every record the ids of the span in which it was logged."""
     for handler in logging.getLogger().handlers:
@@ -66,6 +74,10 @@ class RedactingFilter(logging.Filter):
     def __init__(self, *, allow_pii: bool, secrets: Collection[str]) -> None:
         super().__init__()
         self._allow_pii = allow_pii
+        self.know(secrets)
+
+    def know(self, secrets: Collection[str]) -> None:
+        """Remove these secrets from now on."""
         known = sorted((s for s in secrets if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, known))) if known else None
 
