@@ -29,6 +29,11 @@ FROM dependencies AS worker
 RUN rm -r worker/voicefleet/lab \
  && uv build --quiet --wheel --no-build-isolation --python /opt/tools/bin/python \
  && uv pip install --quiet --python /opt/voicefleet --no-deps dist/*.whl
+# A derived image (deploy/image/derived.Dockerfile) has the packages of its agent in /opt/agent, after
+# ours on the path, and resolves them against this list of ours.
+RUN uv pip list --python /opt/voicefleet --format freeze >/opt/voicefleet/constraints.txt \
+ && cd /opt/voicefleet/lib/python3*/site-packages \
+ && pwd | sed 's,/voicefleet/,/agent/,' >agent.pth
 # The weights of the turn detectors `english` and `multilingual` lie outside their wheel; LiveKit's
 # own lies in it, and needs nothing from a hub. Loading each once is the test of this stage.
 ARG VOICEFLEET_TURN_DETECTION=livekit
@@ -58,7 +63,7 @@ RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* \
            /usr/lib/python3/dist-packages/pip* /usr/bin/pip* \
  && echo 'worker:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'worker:x:65532:' >> /etc/group \
- && mkdir /app
+ && mkdir /app /opt/agent
 ENV PATH=/opt/voicefleet/bin:$PATH HOME=/tmp \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/opt/models HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1

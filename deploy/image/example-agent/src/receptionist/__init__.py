@@ -1,0 +1,1 @@
+"""The receptionist of a museum."""
