@@ -213,3 +213,18 @@ def test_a_one_word_name_is_an_agent_that_ships_or_else_a_module_on_the_path(
     assert agent_file.load("my_desk").agent_name == "stock"
     assert agent_file.load("assistant").agent_name == "assistant"
     assert "no such module" in refusal("no_such_desk").problem
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("from livekit.plugins import no_such_voice", "livekit-plugins-no-such-voice"),
+        ("import livekit.plugins.nobody", "livekit-plugins-nobody"),
+        ("import no_such_package.inside", "no_such_package"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_as_it_is_installed(
+    tmp_path: Path, line: str, package: str
+) -> None:
+    """LiveKit's own examples fail most often for a plugin, and the fix did not name it."""
+    assert refusal(written(tmp_path, f"{line}\n")).fix.startswith(f"install {package},")

@@ -7,6 +7,7 @@ LiveKit's own worker does. Any file that `python -m livekit.agents start` runs i
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,8 @@ BUILDERS: dict[str, frozenset[Part]] = {
     "voicefleet.providers.listener": frozenset({"stt"}),
     "voicefleet.providers.realtime": frozenset({"realtime"}),
 }
+
+CANNOT_IMPORT = re.compile(r"cannot import name '(\w+)'")
 
 WHAT_TO_WRITE = (
     "define one, as LiveKit's documentation shows: server = AgentServer(), then"
@@ -152,10 +155,23 @@ def _where(name: str, error: BaseException) -> str:
 
 def _import_fix(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return 'put cli.run_app(server) under: if __name__ == "__main__":'
-    if isinstance(error, ModuleNotFoundError):
-        return f"install {error.name}, beside voicefleet or in your image"
+        return 'put what ends the process under: if __name__ == "__main__":'
+    if isinstance(error, ImportError) and (package := _missing_package(error)):
+        return f"install {package}, beside voicefleet or in your image"
     return "run the file with python to see more, or this command with -v"
+
+
+def _missing_package(error: ImportError) -> str | None:
+    """What to install; None where something else is wrong with the import."""
+    plugins = "livekit.plugins"
+    # LiveKit's plugins share a namespace: what is missing there is a name, and no module.
+    if error.name == plugins and (named := CANNOT_IMPORT.search(str(error))):
+        return f"livekit-plugins-{named[1]}".replace("_", "-")
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    if error.name.startswith(f"{plugins}."):
+        return f"livekit-plugins-{error.name.split('.')[2]}".replace("_", "-")
+    return error.name
 
 
 def _servers(module: ModuleType) -> list[AgentServer]:
