@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, utils
 from livekit.agents import cli as livekit_cli
@@ -96,6 +97,10 @@ class Options:
     log_level: str
 
 
+# What the file had registered with each server that is configured.
+_replaced = WeakKeyDictionary[AgentServer, Registered]()
+
+
 def module_of(path: Path) -> tuple[Path, str]:
     """The folder that has to be on the path, and the name to import an agent file by, as LiveKit's
     own command imports it (cli/discover.py).
@@ -128,7 +133,11 @@ def captured_run_app() -> Iterator[list[AgentServer]]:
 
 
 def registered(server: AgentServer) -> Registered:
-    """What the file registered; read before `configure` puts ours in its place."""
+    """What the file registered, also when `configure` has put ours in its place: where jobs are
+    threads, as in LiveKit's console, the file is read again in the process that hosts it.
+    """
+    if (before := _replaced.get(server)) is not None:
+        return before
     return Registered(
         agent_name=server._agent_name,
         entrypoint=server._entrypoint_fnc,
@@ -188,6 +197,7 @@ def configure(server: AgentServer, options: Options, hooks: Hooks) -> None:
         shutdown_process_timeout=options.shutdown_timeout_seconds,
         initialize_process_timeout=options.initialize_timeout_seconds,
     )
+    _replaced.setdefault(server, registered(server))
     plain = AgentServer()
     # LiveKit's own health port, which says too little: it listens on a free port that nobody asks.
     server._host, server._port = "127.0.0.1", 0
