@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.waiting import wait_until
 from voicefleet.backoff import Backoff
 from voicefleet.pod import reconnect
 from voicefleet.pod.reconnect import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, PacedSession, Reconnect
@@ -137,7 +138,7 @@ async def test_a_livekit_that_never_answers_the_registration_is_left(mute: str) 
         socket = await PacedSession(session, pace).ws_connect(mute)
         with pytest.raises(TypeError):
             await asyncio.wait_for(socket.receive_bytes(), 10)
-        assert socket.closed
+        await wait_until(lambda: socket.closed, because="the pod hangs up")
     assert not pace.is_connected
 
 

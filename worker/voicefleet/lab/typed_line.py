@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from google.protobuf.message import DecodeError
 from livekit.agents.voice import RemoteSession
 from livekit.agents.voice.remote_session import SessionTransport
 from livekit.protocol.agent_pb import agent_session as protocol
@@ -118,7 +119,7 @@ class _Wire(SessionTransport):
             message = protocol.AgentSessionMessage.FromString(
                 await self._reader.readexactly(length)
             )
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, DecodeError):
             self.cut.set()
             raise StopAsyncIteration from None
         if message.HasField("audio_playback_flush"):
