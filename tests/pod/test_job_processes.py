@@ -246,6 +246,26 @@ async def test_a_process_that_ends_before_it_is_warm_is_a_failure_unless_the_pod
         assert pod.state.prewarm_failures == failures
 
 
+@pytest.mark.parametrize(
+    ("fact", "reason"),
+    [
+        (PrewarmFailed(error="no such model"), "no such model"),
+        (None, "the process ended while it loaded"),
+    ],
+)
+async def test_why_a_process_could_not_load_is_in_the_pods_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fact: Fact | None, reason: str
+) -> None:
+    async with listening(tmp_path) as pod:
+        line = await process_of(pod)
+        if fact is not None:
+            line.send(fact)
+        line.close()
+        await counted(pod, 1)
+    [record] = [r for r in caplog.records if r.msg == "prewarm failed"]
+    assert (record.__dict__["error"], record.__dict__["in_a_row"]) == (reason, 1)
+
+
 async def test_every_call_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
     async with listening(tmp_path) as pod:
         lines = [await call_of(pod, "one"), await call_of(pod, "two")]
