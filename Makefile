@@ -23,8 +23,10 @@ test: $(READY) ## Every test, against a real livekit-server
 	@$(BIN)/pytest -m "server and alone and not cluster"
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "server and not alone and not cluster"
 
+# Nine of ten branches of pod/ and job/ are reached in process: the life of a pod and of its calls.
 unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
-	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not helm and not cluster and not slow"
+	@$(BIN)/pytest -n auto --dist loadfile --cov --cov-fail-under=90 \
+	  -m "not server and not helm and not cluster and not slow"
 
 # Real calls through all that happens to a fleet, in the cluster that KUBECONFIG names:
 # tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.
@@ -65,7 +67,7 @@ compat: $(READY) # The contract tests and a real call, with each LiveKit that we
 	@BIN=$(BIN) .ci/compat $(VERSIONS)
 
 clean: ## Remove the virtual environment and caches (not the built livekit-server)
-	rm -rf $(VENV) .venv-compat .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-3.13 .venv-compat .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(UV):
 	@echo "set-up: a virtual environment in $(VENV)"
