@@ -94,8 +94,9 @@ async def wait_for_line(
     """
     deadline = asyncio.get_running_loop().time() + within_seconds
     while True:
-        lines = running.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = next((line for line in lines if wanted(line)), None)
+        # The last line may be half written.
+        whole, _, _ = running.log.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+        found = next((line for line in whole.splitlines() if wanted(line)), None)
         if found is not None:
             return found
         if not is_alive(running):

@@ -54,7 +54,6 @@ class Reaper:
         self._orphans = dict[int, float]()
         self._has_died = asyncio.Event()
         self._died_at = 0.0
-        self._died_since_boot = 0.0
         self._asked = list[Span]()
 
     @contextmanager
@@ -70,7 +69,7 @@ class Reaper:
 
     def job_ended(self, pid: int) -> None:
         """A process that had a call is gone; what it has left is now this process's."""
-        self._died_at, self._died_since_boot = time.monotonic(), _since_boot()
+        self._died_at = time.monotonic()
         self._has_died.set()
         logger.debug("looking for orphans of a job", extra={"pid": pid})
 
@@ -123,11 +122,12 @@ class Reaper:
                 _send(pid, signal.SIGKILL)
 
     def _is_agent_files(self, pid: int) -> bool:
-        """Whether it was started after the death, and while the agent file's code ran here."""
+        """Whether it was started while the agent file's code ran here. A program that the killed
+        call had started in that very moment is taken for one, too: better than that a caller is
+        refused because another call has ended.
+        """
         started_at = _started_at(pid)
-        if started_at is None or started_at + TICK_SECONDS < self._died_since_boot:
-            return False
-        return any(
+        return started_at is not None and any(
             span.began_at - TICK_SECONDS <= started_at
             and (span.ended_at is None or started_at <= span.ended_at)
             for span in self._asked
