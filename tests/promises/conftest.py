@@ -11,6 +11,9 @@ from voicefleet.lab import stack
 from voicefleet.lab.stack import Plan, Stack
 
 RunStack = Callable[..., AbstractAsyncContextManager[Stack]]
+Host = Callable[..., AbstractAsyncContextManager[Stack]]
+
+CASES = Path(__file__).with_name("cases")
 
 
 @pytest.fixture
@@ -39,3 +42,18 @@ def assistant_stack(
     up = asyncio.run(stack.up(plan, say=lambda *_: None))
     yield up
     asyncio.run(stack.down(up))
+
+
+@pytest.fixture
+def host(run_stack: RunStack, tmp_path: Path) -> Host:
+    """A stack that hosts one of the cases; what its file writes down is in `marks(up)`."""
+
+    @asynccontextmanager
+    async def hosting(case: str, **extra: str) -> AsyncIterator[Stack]:
+        folder = tmp_path / "marks"
+        folder.mkdir(exist_ok=True)
+        file = str(CASES / f"{case}.py")
+        async with run_stack(file, MARKS=str(folder), **extra) as up:
+            yield up
+
+    return hosting
