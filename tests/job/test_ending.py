@@ -11,6 +11,7 @@ from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 
 from tests.agents.loudspeaker import Loudspeaker
+from tests.waiting import wait_until
 from voicefleet.job import ending
 from voicefleet.job.ending import Ending
 from voicefleet.telemetry.messages import Cause
@@ -272,3 +273,41 @@ async def test_a_call_that_its_caller_is_leaving_is_not_ended_by_the_pod() -> No
     await end.politely(Cause.DRAINED)
     assert line.done == []
     assert end.told("caller_left") is Cause.CALLER_LEFT
+
+
+async def test_what_was_said_last_reaches_the_caller_before_the_room_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sound is on the way when LiveKit has sent it, and goes with the room."""
+    monkeypatch.setattr(ending, "LAST_WORD_SECONDS", 0.3)
+    line = Line(CALLER)
+    saying = asyncio.create_task(ending_of(line).politely(Cause.SILENT))
+    await wait_until(lambda: "say Goodbye." in line.done, because="the farewell is said")
+    await asyncio.sleep(0.1)
+    assert "hang up" not in line.done
+    await saying
+    assert line.done[-2:] == ["hang up", "end: silent"]
+
+
+def test_a_session_that_fails_after_its_caller_has_left_has_not_failed_the_call() -> None:
+    end = ending_of(Line())
+    end.session_closed(CloseEvent(reason=CloseReason.PARTICIPANT_DISCONNECTED))
+    end.session_closed(CloseEvent(reason=CloseReason.ERROR))
+    assert end.told("error") is Cause.CALLER_LEFT
+
+
+async def test_an_empty_room_does_not_end_again_what_the_pod_has_ended() -> None:
+    line = NoSession()
+    end = ending_of(line)
+    await end.politely(Cause.SILENT)
+    end.nobody_is_there(Cause.NOBODY_CAME)
+    assert line.done == ["hang up", "end: silent"]
+    assert end.told("room disconnected") is Cause.SILENT
+
+
+def test_a_call_whose_last_caller_has_left_is_its_callers_end() -> None:
+    line = NoSession()
+    end = ending_of(line)
+    assert not end.is_callers
+    end.somebody_left(gone_for(rtc.DisconnectReason.STATE_MISMATCH))
+    assert end.is_callers

@@ -8,15 +8,23 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import JobExecutorType
+from livekit.agents import AgentSession, CloseReason, JobExecutorType
 
-from tests.job import test_entrypoint
+from tests.job import test_call, test_entrypoint
 from tests.job.test_ending import Voice
 from tests.waiting import wait_until
-from voicefleet.job import call, descendants
+from voicefleet.job import call, descendants, rooms
 from voicefleet.job.pod_client import POD_CLIENT
 from voicefleet.job.prewarm import AGENT_FILE
-from voicefleet.telemetry.messages import CallEnded, CallEnding, CallStarted, Cause, EndCall, Fact
+from voicefleet.telemetry.messages import (
+    CallEnded,
+    CallEnding,
+    CallStarted,
+    Cause,
+    EndCall,
+    Fact,
+    SessionsOpen,
+)
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -153,11 +161,13 @@ async def test_nothing_of_a_call_runs_on_when_its_end_is_told(
 ) -> None:
     """A limit that came after the end would have deleted the room of the next call."""
     monkeypatch.setenv("VOICEFLEET_CALL_LONGEST_SECONDS", "0.2")
-    before = asyncio.all_tasks()
+    before, start = asyncio.all_tasks(), AgentSession.start
     async with answered() as one:
+        assert AgentSession.start is not start
         assert len(asyncio.all_tasks() - before) == 3
         await shut_down(one, "user requested")
         assert asyncio.all_tasks() - before == set()
+        assert AgentSession.start is start
         assert one.ended_for == []
         [ended] = one.told(CallEnded)
         assert (ended.cause, ended.seconds < 5) == (Cause.AGENT_LEFT, True)
@@ -236,3 +246,76 @@ async def test_a_handler_of_the_agent_file_may_be_plain_or_async_or_missing(
         assert given == [argument] * 2
         await run(None, name, one, monkeypatch)
         assert given == [argument] * 2
+
+
+async def test_a_caller_who_leaves_ends_the_job_when_the_entrypoint_is_done_and_not_before() -> (
+    None
+):
+    """What the agent file does after the conversation, as writing it down, was cut off."""
+    one: Any = Call()
+    release = asyncio.Event()
+
+    async def writes_down(_: object) -> None:
+        await release.wait()
+
+    one.hosted.entrypoint = writes_down
+    answering = asyncio.create_task(call.answer(one))
+    await wait_until(lambda: one.pod.delivers, because="the call has begun")
+    session = await test_call.started()
+    one.room.remote_participants.clear()
+    await test_call.close(session, CloseReason.PARTICIPANT_DISCONNECTED)
+    await asyncio.sleep(0.05)
+    assert one.ended_for == []
+    release.set()
+    await answering
+    await wait_until(lambda: one.ended_for == ["caller_left"], because="nobody is left")
+    # By these the pod knows whether to look after the room itself.
+    assert [fact.count for fact in one.told(SessionsOpen)] == [1, 0]
+    await shut_down(one, "caller_left")
+
+
+async def test_an_entrypoint_that_failed_keeps_no_call_whose_caller_leaves() -> None:
+    one: Any = Call()
+
+    async def fails(_: object) -> None:
+        one.started_session = await test_call.started()
+        raise ValueError("no calendar")
+
+    one.hosted.entrypoint = fails
+    with pytest.raises(ValueError, match="no calendar"):
+        await call.answer(one)
+    one.room.remote_participants.clear()
+    await test_call.close(one.started_session, CloseReason.PARTICIPANT_DISCONNECTED)
+    await wait_until(lambda: one.ended_for == ["caller_left"], because="nobody is left")
+    await shut_down(one, "caller_left")
+
+
+@pytest.mark.parametrize(
+    ("leaving", "setting", "is_deleted"),
+    [
+        (["anna", "bert"], "true", True),
+        (["anna", "bert"], "false", False),
+        (["anna"], "true", False),
+    ],
+)
+async def test_the_room_that_its_callers_have_left_goes_with_the_call_whatever_the_file_does(
+    monkeypatch: pytest.MonkeyPatch, leaving: list[str], setting: str, is_deleted: bool
+) -> None:
+    """A caller who rang again came into the old room, to which LiveKit sends no second agent."""
+    asked = list[Any]()
+
+    async def note(ctx: Any) -> None:
+        asked.append(ctx)
+
+    def fails(_: object) -> None:
+        raise ValueError("the file's own")
+
+    monkeypatch.setattr(rooms, "delete_if_empty", note)
+    monkeypatch.setenv("VOICEFLEET_DELETE_EMPTY_ROOM", setting)
+    async with answered() as one:
+        for who in leaving:
+            one.leaves(who)
+        one.hosted.on_session_end = fails
+        with pytest.raises(ValueError, match="the file's own"):
+            await call.end(one)  # type: ignore[arg-type]
+        assert asked == ([one] if is_deleted else [])

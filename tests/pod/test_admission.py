@@ -207,6 +207,21 @@ async def test_a_handler_that_gives_no_answer_in_time_is_answered_for(livekit: L
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_an_offer_that_is_given_up_leaves_no_task(livekit: LiveKit) -> None:
+    """LiveKit cancels what it waits for when the worker closes."""
+    never = asyncio.Event()
+
+    async def ponder(_: JobRequest) -> None:
+        await never.wait()
+
+    answering = asyncio.create_task(Pod(livekit, handler=ponder).answer())
+    await settle()
+    answering.cancel()
+    await asyncio.wait({answering})
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @pytest.mark.parametrize("when", ["cancelled", "while the refusal is sent", "afterwards"])
 async def test_an_answer_after_the_refusal_is_heard_by_nobody(livekit: LiveKit, when: str) -> None:
     """LiveKit heard both answers, and the call was counted twice."""
