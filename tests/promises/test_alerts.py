@@ -156,7 +156,7 @@ async def test_a_full_fleet_a_lost_livekit_and_lost_pods_are_found_and_mended(
         await me.is_called_by(alert, severity="page")
         connected = [s.value for s in await me.asks(alert) if "pod" in s.labels]
         assert connected == [0, 0]
-        assert "LiveKit" in await me.looks(alert, "worker check")
+        assert "LiveKit" in await me.looks(alert, "voicefleet check")
         await me.mends(alert, "LIVEKIT_DEPLOYMENT")
         await me.is_left_alone_by(alert)
 
@@ -175,7 +175,7 @@ async def test_a_bad_release_and_a_provider_that_refuses_the_key_are_found_and_m
         async with calling(me, "ponder"):
             alert = "VoicefleetRefusesWithFreeSlots"
             await me.is_called_by(alert, severity="page")
-            assert {s.labels["cause"] for s in await me.asks(alert)} == {"agent_file"}
+            assert {s.labels["cause"] for s in await me.asks(alert)} == {"agent_file_failed"}
             assert "gave no answer in time" in await me.looks(alert, "logs")
         async with calling(me, "crash"):
             alert = "VoicefleetCallsDropped"
@@ -194,7 +194,7 @@ async def test_a_bad_release_and_a_provider_that_refuses_the_key_are_found_and_m
         async with calling(me, "speechless"):
             await me.is_called_by(alert, severity="ticket")
             assert {s.labels["kind"] for s in await me.asks(alert)} == {"tts"}
-            assert "cartesia" in (await me.looks(alert, "worker check")).lower()
+            assert "cartesia" in (await me.looks(alert, "voicefleet check")).lower()
         await me.mends(alert, "upgrade")
         await me.is_left_alone_by(alert)
 
