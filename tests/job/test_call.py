@@ -12,7 +12,9 @@ from livekit.agents import Agent, AgentSession, CloseReason, JobExecutorType
 
 from tests.waiting import wait_until
 from voicefleet import settings as settings_module
+from voicefleet.job import call as call_module
 from voicefleet.job.call import CallSupervisor
+from voicefleet.job.ending import Ending
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -119,3 +121,30 @@ async def test_a_session_that_nobody_closes_keeps_no_empty_room() -> None:
         await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
         await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
         await close(second, CloseReason.USER_INITIATED)
+
+
+async def test_a_caller_who_leaves_before_the_session_has_met_them_keeps_no_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The session waited for the next one, and the job for LiveKit to close the room."""
+    monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr(Ending, "somebody_left", lambda *_: True)
+    async with supervised() as call:
+        session = await started()
+        call.room.remote_participants.clear()
+        call.room.emit("participant_disconnected", SimpleNamespace())
+        await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+        await close(session, CloseReason.USER_INITIATED)
+
+
+async def test_a_caller_who_is_back_in_a_moment_keeps_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr(Ending, "somebody_left", lambda *_: True)
+    async with supervised() as call:
+        session = await started()
+        call.room.emit("participant_disconnected", SimpleNamespace())
+        await asyncio.sleep(0.2)
+        assert call.ended_for == []
+        await close(session, CloseReason.USER_INITIATED)

@@ -10,7 +10,7 @@ from tests.pod.livekit_stand_in import LiveKitStandIn
 from tests.pod.pods import running_pod
 from tests.pod.pool_stand_in import JobStandIn, PoolStandIn
 from voicefleet.pod import room_watch
-from voicefleet.pod.calls import Call, CallState
+from voicefleet.pod.calls import Call, CallState, CallTable
 from voicefleet.pod.room_watch import FIRST_LOOK_SECONDS, is_unseen, verdict
 from voicefleet.telemetry.call_report import CallTotals
 from voicefleet.telemetry.messages import Cause, EndCall, Order, SessionsOpen
@@ -133,3 +133,13 @@ def test_a_caller_who_was_seen_once_is_missed_at_once_and_one_who_never_came_is_
     assert verdict(call, 0, now=130.0, empty_room_seconds=30) is Cause.NOBODY_CAME
     assert verdict(call, 1, now=131.0, empty_room_seconds=30) is None
     assert verdict(call, 0, now=132.0, empty_room_seconds=30) is Cause.CALLER_LEFT
+
+
+def test_a_call_whose_session_has_closed_has_had_its_caller() -> None:
+    """It was waited for as for one who never came."""
+    calls = CallTable(1, 1)
+    call = call_of()
+    calls.sessions_open(call, 1)
+    assert not call.was_entered
+    calls.sessions_open(call, 0)
+    assert verdict(call, 0, now=101.0, empty_room_seconds=30) is Cause.CALLER_LEFT

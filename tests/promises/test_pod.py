@@ -70,7 +70,8 @@ def worker_of(up: Stack) -> Running:
 
 def logged(up: Stack, event: str) -> list[dict[str, Any]]:
     """What the worker has logged of this event."""
-    lines = worker_of(up).log.read_text().splitlines()
+    # The last line may be half written.
+    lines = worker_of(up).log.read_text().rpartition("\n")[0].splitlines()
     records = [json.loads(line) for line in lines if line.startswith("{")]
     return [record for record in records if record["message"] == event]
 

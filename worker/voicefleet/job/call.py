@@ -45,6 +45,9 @@ SUPERVISOR = "voicefleet.call_supervisor"
 # a drain LiveKit alone gives both no more than that, and then kills the process.
 CLOSE_WITHIN_SECONDS = 10.0
 
+# A session that knows its caller has closed by then.
+STILL_EMPTY_SECONDS = 5.0
+
 
 async def answer(ctx: JobContext) -> None:
     """Run the agent file's entrypoint, supervised for as long as the call lasts."""
@@ -169,8 +172,11 @@ class CallSupervisor:
 
     def _participant_left(self, participant: rtc.RemoteParticipant) -> None:
         # The slot is free from now on: a session takes seconds to close, and the next caller waits.
-        if self._ending.somebody_left(participant) and self._pod is not None:
+        if not self._ending.somebody_left(participant):
+            return
+        if self._pod is not None:
             self._pod.send(CallEnding())
+        self._start(self._leave_if_still_empty(), "leave if still empty")
 
     def _session_closed(self, session: AgentSession[Any], event: CloseEvent) -> None:
         self._open.discard(session)
@@ -183,6 +189,12 @@ class CallSupervisor:
         self._ending.session_closed(event)
         if has_left:
             self._start(self._leave_the_empty_room(), "leave the empty room")
+
+    async def _leave_if_still_empty(self) -> None:
+        # A session that had not met its caller yet waits for the next one, and does not close.
+        await asyncio.sleep(STILL_EMPTY_SECONDS)
+        if not rooms.callers(self._ctx.room):
+            await self._leave_the_empty_room()
 
     async def _leave_the_empty_room(self) -> None:
         # LiveKit would keep the job, and so the slot, until the room's departure time-out.

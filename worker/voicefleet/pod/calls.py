@@ -219,7 +219,8 @@ class CallTable:
         call.joined_at = call.offered_at + seconds
 
     def sessions_open(self, call: Call, count: int) -> None:
-        """The call has so many sessions now. One that has a session has had somebody to serve."""
+        """The call has so many sessions now. One whose sessions have closed has had its caller."""
+        call.was_entered = call.was_entered or (call.open_sessions > 0 and count == 0)
         call.open_sessions = count
 
     def caller_left(self, call: Call) -> None:
