@@ -13,6 +13,7 @@ from livekit.agents import Agent, AgentSession, CloseReason, JobExecutorType
 from tests.waiting import wait_until
 from voicefleet import settings as settings_module
 from voicefleet.job import call as call_module
+from voicefleet.job import rooms
 from voicefleet.job.call import CallSupervisor
 from voicefleet.job.ending import Ending
 
@@ -148,3 +149,46 @@ async def test_a_caller_who_is_back_in_a_moment_keeps_the_job(
         await asyncio.sleep(0.2)
         assert call.ended_for == []
         await close(session, CloseReason.USER_INITIATED)
+
+
+async def test_one_who_is_back_while_the_job_ends_is_dispatched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an agent file does at the end of a call may take a minute."""
+    asked = list[str]()
+
+    async def note(_: object) -> None:
+        asked.append("again")
+
+    monkeypatch.setattr(rooms, "dispatch_again", note)
+    async with supervised() as call:
+        session = await started()
+        anna = call.room.remote_participants.pop("anna")
+        await close(session, CloseReason.PARTICIPANT_DISCONNECTED)
+        await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+        recorder = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS)
+        call.room.emit("participant_connected", recorder)
+        await asyncio.sleep(0.05)
+        assert asked == []
+        call.room.emit("participant_connected", anna)
+        await wait_until(lambda: asked == ["again"], because="another agent is asked for")
+
+
+async def test_a_session_for_the_next_visitor_outlives_the_entrypoint() -> None:
+    """The job was shut down under it as soon as the entrypoint had returned."""
+    call = Call()
+    supervisor = CallSupervisor(call, settings_module.load(), None)  # type: ignore[arg-type]
+    supervisor.begin()
+    first = await started()
+    anna = call.room.remote_participants.pop("anna")
+    await close(first, CloseReason.PARTICIPANT_DISCONNECTED)
+    call.room.remote_participants["bert"] = anna
+    second = await started()
+    supervisor.entrypoint_ended()
+    await asyncio.sleep(0.05)
+    assert call.ended_for == []
+    call.room.remote_participants.clear()
+    await close(second, CloseReason.PARTICIPANT_DISCONNECTED)
+    await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
+    for callback in call.callbacks:
+        await callback("the test is over")

@@ -174,7 +174,7 @@ async def reaping(
     monkeypatch.setattr(reaper_module, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(reaper_module, "SWEEP_SECONDS", sweep_seconds)
     monkeypatch.setattr(reaper_module, "CALM_SECONDS", calm_seconds)
-    monkeypatch.setattr(reaper_module, "GRACE_SECONDS", grace_seconds)
+    monkeypatch.setattr(descendants, "GRACE_SECONDS", grace_seconds)
     reaper = Reaper(state or PodState())
     async with reaper.reaping():
         yield reaper

@@ -46,6 +46,12 @@ class Visitor:
             timeout_seconds=within_seconds,
         )
 
+    async def turns_on_a_microphone(self) -> None:
+        """It stays silent. LiveKit tells of those who have none up to 3 s late."""
+        track = rtc.LocalAudioTrack.create_audio_track("voice", rtc.AudioSource(16_000, 1))
+        spoken = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await self.room.local_participant.publish_track(track, spoken)
+
     def agents(self) -> list[rtc.RemoteParticipant]:
         there = self.room.remote_participants.values()
         return [one for one in there if one.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]

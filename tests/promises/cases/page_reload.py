@@ -1,5 +1,6 @@
 """Greets whoever comes; without a name, or by the name that the callers' tokens ask for."""
 
+import asyncio
 import os
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
@@ -8,7 +9,11 @@ from livekit.plugins import openai
 server = AgentServer(load_fnc=lambda: 0.1)
 
 
-@server.rtc_session(agent_name=os.environ.get("NAME_OF_AGENT", ""))
+async def writes_it_up(_: JobContext) -> None:
+    await asyncio.sleep(float(os.environ.get("SECONDS_AFTERWARDS", "0")))
+
+
+@server.rtc_session(agent_name=os.environ.get("NAME_OF_AGENT", ""), on_session_end=writes_it_up)
 async def entry(ctx: JobContext) -> None:
     await ctx.connect()
     session = AgentSession[None](tts=openai.TTS(), llm=openai.LLM())

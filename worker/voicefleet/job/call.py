@@ -113,6 +113,8 @@ class CallSupervisor:
         self._entrypoint: asyncio.Task[Any] | None = None
         self._entrypoint_ended = asyncio.Event()
         self.cancels_entrypoint = False
+        # One who is back is dispatched for once, whoever notices.
+        self._dispatching = asyncio.Lock()
         self._known: set[AgentSession[Any]] = set()
         self._open: set[AgentSession[Any]] = set()
         self._stop_watching: Callable[[], None] = lambda: None
@@ -124,6 +126,7 @@ class CallSupervisor:
         """
         self._entrypoint = asyncio.current_task()
         self._ctx.add_shutdown_callback(self._end)
+        self._ctx.room.on("participant_connected", self._participant_joined)
         self._ctx.room.on("participant_disconnected", self._participant_left)
         self._stop_watching = livekit_session.watch_starts(self._session_starts)
         if self._call.longest_seconds is not None:
@@ -146,11 +149,10 @@ class CallSupervisor:
         self._entrypoint_ended.set()
 
     async def leave_the_room(self) -> None:
-        """Delete the room if nobody is in it, so that a caller who comes back rings again: LiveKit
-        dispatches agents into a room when it is made, and keeps an empty one for a while.
-        """
+        """Leave it so that a caller who comes back, or has, is answered again."""
         if self._call.deletes_empty_room and self._ending.is_callers:
-            await rooms.delete_if_empty(self._ctx)
+            async with self._dispatching:
+                await rooms.leave(self._ctx)
 
     async def close_sessions(self) -> None:
         """Close those that LiveKit leaves open, before the room goes and the end is told."""
@@ -178,6 +180,16 @@ class CallSupervisor:
             self._pod.send(CallEnding())
         self._start(self._leave_if_still_empty(), "leave if still empty")
 
+    def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
+        # What the file does at the end of a call may take a minute.
+        if self._ending.leaves and rooms.is_caller(participant):
+            self._start(self._dispatch_again(), "dispatch again")
+
+    async def _dispatch_again(self) -> None:
+        if self._call.deletes_empty_room:
+            async with self._dispatching:
+                await rooms.dispatch_again(self._ctx)
+
     def _session_closed(self, session: AgentSession[Any], event: CloseEvent) -> None:
         self._open.discard(session)
         self._tell_sessions()
@@ -199,7 +211,13 @@ class CallSupervisor:
     async def _leave_the_empty_room(self) -> None:
         # LiveKit would keep the job, and so the slot, until the room's departure time-out.
         await self._entrypoint_ended.wait()
-        self._ctx.shutdown(Cause.CALLER_LEFT.value)
+        is_somebody_there = bool(rooms.callers(self._ctx.room))
+        if is_somebody_there and self._open:
+            # The file has opened a session for the next one.
+            return
+        self._ending.nobody_is_there(Cause.CALLER_LEFT)
+        if is_somebody_there:
+            await self._dispatch_again()
 
     def _tell_sessions(self) -> None:
         if self._pod is not None:

@@ -25,12 +25,15 @@ HANG_UP_WITHIN_SECONDS = 2.0
 
 
 class Ending:
-    """Belongs to the job's event loop. `cause` is None until the pod ends the call."""
+    """Belongs to the job's event loop. `cause` is None until the call is ended from here. `leaves`:
+    the job ends because nobody was there, and whoever joins now meets no agent.
+    """
 
     def __init__(self, ctx: JobContext, farewell: str) -> None:
         self._ctx = ctx
         self._farewell = farewell
         self.cause: Cause | None = None
+        self.leaves = False
         self._closed_for: Cause | None = None
         self._is_alone = False
 
@@ -77,8 +80,9 @@ class Ending:
     def nobody_is_there(self, cause: Cause) -> None:
         """End the job whose room is empty, for this cause; nobody hears a farewell."""
         if self.cause is None:
-            self.cause = cause
-            self._ctx.shutdown(cause.value)
+            self.leaves = True
+            self.cause = self._closed_for or cause
+            self._ctx.shutdown(self.cause.value)
 
     @property
     def is_callers(self) -> bool:

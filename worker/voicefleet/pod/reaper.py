@@ -28,8 +28,6 @@ CALM_SECONDS = 1.0
 # For so long after a death, and so often, a new child is taken for an orphan of it.
 SWEEP_SECONDS = 3.0
 LOOK_SECONDS = 0.1
-# From SIGTERM to SIGKILL.
-GRACE_SECONDS = 2.0
 # The kernel tells the start of a process in these.
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -118,7 +116,7 @@ class Reaper:
         for pid, since in tuple(self._orphans.items()):
             if _is_reaped(pid):
                 del self._orphans[pid]
-            elif now - since >= GRACE_SECONDS:
+            elif now - since >= descendants.GRACE_SECONDS:
                 _send(pid, signal.SIGKILL)
 
     def _is_agent_files(self, pid: int) -> bool:

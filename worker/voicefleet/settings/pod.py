@@ -147,7 +147,7 @@ class Call(Group):
     deletes_empty_room: bool = Field(
         True,
         validation_alias="VOICEFLEET_DELETE_EMPTY_ROOM",
-        description="Delete the room that a caller has left empty, so that one who is back rings.",
+        description="Delete a room that its caller left, or dispatch again, for one who is back.",
     )
     farewell: str = Field(
         "I am sorry, I have to end this call now. Goodbye.",
