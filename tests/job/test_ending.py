@@ -196,7 +196,7 @@ def test_the_cause_is_what_livekit_tells(
     assert end.told(reason) is told
 
 
-OTHER = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)
+OTHER = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, attributes={})
 # Who is there for a caller, and no caller.
 OTHER_AGENT = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
 

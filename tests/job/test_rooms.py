@@ -1,10 +1,13 @@
 """What becomes of a room that a caller has left."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from livekit import api
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.protocol import agent, agent_dispatch, models
 from livekit.protocol import room as protocol
 
@@ -44,7 +47,11 @@ class LiveKit:
         if self.away is not None:
             raise self.away
         kinds = {"recorder": models.ParticipantInfo.EGRESS, "agent": models.ParticipantInfo.AGENT}
-        there = [models.ParticipantInfo(identity=w, kind=kinds.get(w)) for w in self.there]
+        on_behalf = {"avatar": {ATTRIBUTE_PUBLISH_ON_BEHALF: "agent"}}
+        there = [
+            models.ParticipantInfo(identity=w, kind=kinds.get(w), attributes=on_behalf.get(w))
+            for w in self.there
+        ]
         return protocol.ListParticipantsResponse(participants=there)
 
     async def delete_room(self, request: protocol.DeleteRoomRequest) -> None:
@@ -72,9 +79,10 @@ async def left(livekit: LiveKit) -> LiveKit:
     return livekit
 
 
-async def test_a_room_in_which_the_agent_is_alone_is_deleted() -> None:
+@pytest.mark.parametrize("others", [(), ("avatar",)])
+async def test_a_room_in_which_the_agent_is_alone_is_deleted(others: tuple[str, ...]) -> None:
     """A caller who came back to it met nobody: LiveKit sends an agent into a new room alone."""
-    livekit = await left(LiveKit())
+    livekit = await left(LiveKit(*others))
     assert livekit.deleted == ["lobby"]
     assert livekit.dispatched == []
 
@@ -119,6 +127,16 @@ async def test_a_room_that_is_to_stay_when_it_is_empty_stays() -> None:
 async def test_the_console_has_no_room_to_delete() -> None:
     livekit = await left(LiveKit(is_fake=True))
     assert livekit.deleted == livekit.asked == []
+
+
+async def test_a_room_that_is_gone_already_is_nothing_to_tell_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    livekit = LiveKit()
+    livekit.away = api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "no such room", status=404)
+    assert (await left(livekit)).deleted == []
+    assert caplog.records == []
 
 
 async def test_a_livekit_that_fails_or_hangs_fails_no_end_of_a_call(

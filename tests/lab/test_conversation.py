@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.lab.test_pictures import url as picture_url
 from voicefleet import errors
-from voicefleet.lab import conversation, script
+from voicefleet.lab import conversation, pictures, script
 from voicefleet.lab.conversation import Conversation, Exchange, ToolCall
 
 CALL = Conversation(
@@ -133,3 +134,24 @@ def test_what_was_answered_is_not_answered_again() -> None:
     told = {"role": "system", "content": "Say goodbye."}
     reply = answer(user("Can I book a table?"), agent("For how many?"), told)
     assert reply.text == script.ALREADY_ANSWERED
+
+
+def test_the_model_says_what_it_is_shown_now_and_not_what_the_script_hopes() -> None:
+    """Or that it sees nothing: the caller knows what was shown, and understands nothing else."""
+    exchange = Exchange("What is it?", "It is a {seen}.", shows="red circle")
+    call = replace(CALL, exchanges=(exchange,))
+
+    def answer(*shown: str) -> str:
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in shown]
+        asked = [user([*parts, {"type": "text", "text": "What is it?"}])]
+        return script.reply(call, asked, frozenset()).text
+
+    red, blue, empty = (
+        picture_url(pictures.draw(what, 160, 120)) for what in ("red circle", "blue square", "")
+    )
+    assert answer(red) == exchange.expected == "It is a red circle."
+    assert answer(red, blue) == "It is a blue square."
+    assert answer() == answer(empty) == answer("data:image/jpeg;base64,AAAA") == script.BLIND
+    assert call.agent_phrases == ("Hello.", "It is a red circle.")
+    assert call.has_camera
+    assert not CALL.has_camera

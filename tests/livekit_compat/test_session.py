@@ -10,6 +10,7 @@ from livekit.agents.ipc import job_proc_lazy_main
 from livekit.agents.utils import http_context
 from livekit.agents.voice.room_io import RoomIO, RoomOptions
 from livekit.agents.voice.room_io import room_io as room_io_module
+from livekit.protocol import models
 
 from tests.livekit_compat.contract import expect, expect_in_source
 from voicefleet.livekit_compat import session as livekit_session
@@ -85,7 +86,9 @@ def test_a_caller_who_hangs_up_leaves_for_a_reason_that_livekit_ends_a_session_f
 
 def test_who_speaks_for_an_agent_is_marked_so() -> None:
     expect(
-        livekit_session.ON_BEHALF == "lk.publish_on_behalf",
+        livekit_session.is_avatar(
+            models.ParticipantInfo(attributes={"lk.publish_on_behalf": "agent"})
+        ),
         "LiveKit marks an avatar by another attribute: rooms with an older avatar count it as one"
         f" more who talks, and are not closed. {WHERE}",
     )

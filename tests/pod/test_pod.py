@@ -304,3 +304,19 @@ async def test_calls_that_cannot_have_a_memory_limit_of_their_own_are_told_of_wi
     for record in warned:
         assert record.__dict__["pod_bytes"] == memory
         assert "VOICEFLEET_SLOTS" in record.__dict__["fix"]
+
+
+@pytest.mark.parametrize(("video", "per_cpu"), [("false", 4), ("true", 2)])
+async def test_a_pod_whose_callers_show_video_plans_with_fewer_calls_for_each_cpu(
+    livekit: LiveKitStandIn,
+    pool: PoolStandIn,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    video: str,
+    per_cpu: int,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running_pod(livekit, pool, tmp_path, VOICEFLEET_VIDEO=video):
+        pass
+    (decided,) = [r for r in caplog.records if r.msg == "slots decided"]
+    assert f"{per_cpu} for each of" in decided.__dict__["reason"]

@@ -3,7 +3,7 @@
 import pytest
 
 from voicefleet.pod import slots
-from voicefleet.pod.slots import CALL_BYTES, LEAST_CALL_LIMIT_BYTES, MIB, PARENT_BYTES
+from voicefleet.pod.slots import LEAST_CALL_LIMIT_BYTES, MIB, PARENT_BYTES, VIDEO, VOICE
 
 GIB = 1024 * MIB
 
@@ -36,6 +36,15 @@ def test_memory_decides_where_it_carries_fewer_than_cpu() -> None:
     )
 
 
+def test_calls_with_video_are_fewer_for_a_cpu_and_for_memory() -> None:
+    assert slots.decide(None, 2, 8 * GIB, cost=VIDEO).slots == 4
+    decision = slots.decide(None, 4, 2 * GIB, cost=VIDEO)
+    assert decision.reason == (
+        "5 slots: memory: 90% of 2048 MiB less 672 MiB for the parent, by 200 MiB a call;"
+        " 2 for each of 4 CPUs would make 8"
+    )
+
+
 def test_a_pod_too_small_for_one_call_still_takes_one_and_says_so() -> None:
     decision = slots.decide(None, cpu_share=2, memory_limit_bytes=512 * MIB)
     assert decision.slots == 1
@@ -50,7 +59,7 @@ def test_without_a_memory_limit_cpu_alone_decides() -> None:
 @pytest.mark.parametrize("cpus", [0.25, 1, 2, 8, 64])
 def test_default_slots_at_their_budget_stay_within_the_memory_limit(gib: int, cpus: float) -> None:
     count = slots.decide(None, cpus, gib * GIB).slots
-    assert PARENT_BYTES + count * CALL_BYTES < gib * GIB
+    assert PARENT_BYTES + count * VOICE.size_bytes < gib * GIB
 
 
 @pytest.mark.parametrize("gib", [1, 2, 3, 4, 8, 64])

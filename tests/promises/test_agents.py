@@ -69,6 +69,18 @@ async def test_a_taken_time_is_refused_and_another_is_read_back_and_booked(
     assert "Anna Smith" not in log
 
 
+async def test_a_caller_is_told_what_they_hold_before_their_camera(run_stack: RunStack) -> None:
+    """The model is asked with pictures of the real track, and answers what it makes out in them."""
+    async with run_stack("vision", script="vision") as up:
+        done = await caller.place_call(plan(up, "vision"))
+    assert timeline.verdict(done) is None
+    assert [turn.expected for turn in done.turns[1:3]] == [
+        "You are holding a red circle.",
+        "That is a blue triangle, I believe.",
+    ]
+    assert causes(up) == ["caller_left"]
+
+
 async def test_an_order_is_changed_with_the_customer_and_ends_with_its_total(
     run_stack: RunStack,
 ) -> None:

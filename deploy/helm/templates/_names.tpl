@@ -83,7 +83,7 @@ ships with voicefleet and speaks (worker/voicefleet/agents/). */}}
 {{- define "voicefleet.agentName" -}}
 {{- if .Values.agent.name }}
 {{- .Values.agent.name }}
-{{- else if has .Values.agent.file (list "assistant" "drive_thru" "front_desk" "interview" "phone" "realtime" "tools" "triage") }}
+{{- else if has .Values.agent.file (list "assistant" "drive_thru" "front_desk" "interview" "phone" "realtime" "tools" "triage" "vision") }}
 {{- .Values.agent.file }}
 {{- end }}
 {{- end }}

@@ -1,4 +1,6 @@
-"""`bench`: calls on this machine, and where their time goes; or what telemetry costs them."""
+"""`bench`: calls on this machine, and where their time goes; what they cost, and what telemetry
+costs them.
+"""
 
 import asyncio
 import shutil
@@ -26,7 +28,7 @@ from voicefleet.lab import (
 )
 from voicefleet.lab.breakdown import Request
 from voicefleet.lab.caller import CallPlan
-from voicefleet.lab.cost import Round
+from voicefleet.lab.cost import Footprint, Round
 from voicefleet.lab.stack import Plan, Stack
 from voicefleet.lab.timeline import Timeline
 
@@ -40,6 +42,9 @@ def bench(
         bool,
         typer.Option("--telemetry", help="Measure the CPU of calls with and without telemetry."),
     ] = False,
+    footprint: Annotated[
+        bool, typer.Option("--footprint", help="Measure the CPU and the memory of each call.")
+    ] = False,
 ) -> int:
     """Place calls and print each leg as min, median and max, with the stand-ins' share of it.
 
@@ -48,6 +53,8 @@ def bench(
     binary = settings_module.load().lab.livekit_server_bin
     if telemetry:
         return signals.run(_measure_telemetry(agent, calls, binary))
+    if footprint:
+        return signals.run(_measure_footprint(agent, calls, binary))
     return signals.run(_measure_legs(agent, calls, binary))
 
 
@@ -80,6 +87,35 @@ async def _provider_requests(up: Stack) -> list[Request]:
         Request(r["provider"], r["kind"], r["arrived"], r["first_answer"])
         for r in document["requests"]
     ]
+
+
+async def _measure_footprint(agent: str, calls: int, binary: Path | None) -> int:
+    server = await livekit_server.obtain(binary=binary, progress=print)
+    folder = stack.new_folder()
+    found: list[Footprint] = []
+    plan = Plan(conversation.load(agent).agent, agent, folder, server)
+    async with stack.run(plan, lambda *_: None) as up:
+        for number in range(1, calls + 1):
+            scales = cost.Scales(_worker_pid(up), up.url)
+            weighing = asyncio.create_task(scales.weigh(), name="weigh the call")
+            try:
+                await _call(up, agent)
+            finally:
+                weighing.cancel()
+                await asyncio.gather(weighing, return_exceptions=True)
+            if (one := scales.footprint()) is not None:
+                found.append(one)
+                print(f"call {number:>2}: {one.cores:.3f} cores, {one.own_mib:.0f} MiB", flush=True)
+    shutil.rmtree(folder)
+    cores, memory = ([getattr(one, name) for one in found] for name in ("cores", "own_mib"))
+    print(f"\nthe process of a call of {agent}, in its steady state")
+    print(f"  CPU in cores         {report.spread(cores, unit='')}")
+    print(f"  memory of its own    {report.spread(memory, unit='MiB')}")
+    return ExitCode.OK
+
+
+def _worker_pid(up: Stack) -> int:
+    return next(part.pid for part in up.parts if part.name == "worker")
 
 
 async def _measure_telemetry(agent: str, rounds: int, binary: Path | None) -> int:
@@ -133,12 +169,10 @@ async def _cpu_seconds_of_a_scraped_call(up: Stack, agent: str) -> float:
 
 
 async def _cpu_seconds_of_a_call(up: Stack, agent: str) -> float:
-    worker = next(part for part in up.parts if part.name == "worker")
-
     async def call() -> None:
         await _call(up, agent)
 
-    return await cost.of_call(worker.pid, call)
+    return await cost.of_call(_worker_pid(up), call)
 
 
 async def _call(up: Stack, agent: str) -> Timeline:

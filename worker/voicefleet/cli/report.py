@@ -31,11 +31,11 @@ def conversation(timeline: Timeline) -> str:
     return "\n".join([*lines, f"\n  {joined}; gaps of the turns: {spread(gaps)}"])
 
 
-def spread(values: Sequence[float]) -> str:
-    """Least, median and most of some seconds."""
+def spread(values: Sequence[float], unit: str = "s") -> str:
+    """Least, median and most of some figures."""
     if not values:
         return "none"
-    return f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} s"
+    return f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} {unit}"
 
 
 def _turn(turn: Turn) -> Iterator[str]:

@@ -182,7 +182,7 @@ class CallSupervisor:
 
     def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         # What the file does at the end of a call may take a minute.
-        if self._ending.leaves and rooms.is_caller(participant):
+        if self._ending.leaves and livekit_session.is_caller(participant):
             self._start(self._dispatch_again(), "dispatch again")
 
     async def _dispatch_again(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from livekit import api, rtc
 from livekit.agents import JobContext
-from livekit.protocol import agent, models
+from livekit.protocol import agent
 
 from voicefleet.livekit_compat import session as livekit_session
 
@@ -22,11 +22,8 @@ USUAL_DEPARTURE_SECONDS = 20
 
 def callers(room: rtc.Room) -> list[rtc.RemoteParticipant]:
     """Those in the room whom an agent may serve."""
-    return [who for who in room.remote_participants.values() if is_caller(who)]
-
-
-def is_caller(who: rtc.RemoteParticipant | models.ParticipantInfo) -> bool:
-    return who.kind not in livekit_session.NO_CALLERS
+    there = room.remote_participants.values()
+    return [who for who in there if livekit_session.is_caller(who)]
 
 
 def talk_with_each_other(room: rtc.Room) -> bool:
@@ -37,16 +34,16 @@ def talk_with_each_other(room: rtc.Room) -> bool:
     heard = [
         who
         for who in room.remote_participants.values()
-        if livekit_session.ON_BEHALF not in who.attributes
+        if not livekit_session.is_avatar(who)
         and any(t.kind == rtc.TrackKind.KIND_AUDIO for t in who.track_publications.values())
     ]
     return len(heard) >= 2
 
 
 async def leave(ctx: JobContext) -> None:
-    """Delete the room if nobody but this agent is in it, so that a caller who comes back rings
-    again: LiveKit dispatches agents into a room when it is made, and keeps an empty one for a
-    while. Where one is back already, dispatch again. Never raises: the call has ended.
+    """Delete the room if nobody but this agent and its avatar is in it, so that a caller who comes
+    back rings again: LiveKit dispatches agents into a room when it is made, and keeps an empty one
+    for a while. Where one is back already, dispatch again. Never raises: the call has ended.
     """
     if ctx.is_fake_job():
         return
@@ -56,9 +53,12 @@ async def leave(ctx: JobContext) -> None:
         there = (await ctx.api.room.list_participants(request)).participants
         own = ctx.local_participant_identity
         others = [who for who in there if who.identity != own]
-        if any(is_caller(who) for who in others):
+        if any(livekit_session.is_caller(who) for who in others):
             await _dispatch_again(ctx)
-        elif not others and room.departure_timeout <= USUAL_DEPARTURE_SECONDS:
+        elif (
+            all(livekit_session.is_avatar(who) for who in others)
+            and room.departure_timeout <= USUAL_DEPARTURE_SECONDS
+        ):
             await ctx.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
 
 
@@ -99,4 +99,7 @@ async def _within(ctx: JobContext, failed: str) -> AsyncIterator[None]:
         async with asyncio.timeout(LEFT_WITHIN_SECONDS):
             yield
     except Exception as error:
+        if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:
+            # Whoever hung up has deleted it.
+            return
         logger.info(failed, extra={"room_id": ctx.job.room.name, "error": repr(error)})

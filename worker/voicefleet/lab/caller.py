@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from voicefleet.lab import line, microphone, speech
 from voicefleet.lab.agent_account import AgentAccount
+from voicefleet.lab.camera import Camera
 from voicefleet.lab.changes import Changes
 from voicefleet.lab.conversation import Conversation, Exchange
 from voicefleet.lab.line import Address
@@ -75,9 +76,13 @@ async def place_call(
         await telephone.connect()
         mouth = await stack.enter_async_context(microphone.Microphone())
         await mouth.publish(telephone.room)
+        eye: Camera | None = None
+        if plan.conversation.has_camera:
+            eye = await stack.enter_async_context(Camera())
+            await eye.publish(telephone.room)
         await telephone.dispatch()
 
-        parts = Parts(telephone, mouth, ears, account, changes)
+        parts = Parts(telephone, mouth, eye, ears, account, changes)
         patience = Patience(
             plan.join_timeout_seconds, plan.greeting_timeout_seconds, plan.answer_timeout_seconds
         )

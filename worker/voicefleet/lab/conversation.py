@@ -59,6 +59,7 @@ def _ordinal(number: int) -> str:
     return "thirtieth" if number == 30 else f"{tens} {ORDINALS[number % 10 - 1]}"
 
 
+SEEN = "{seen}"
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -77,13 +78,20 @@ class Exchange:
     """One turn of each side.
 
     `interrupts_after_seconds` makes the caller speak this long after the agent's previous answer
-    became audible, instead of waiting for its end.
+    became audible, instead of waiting for its end. `shows` is what the caller holds before the
+    camera meanwhile; the stand-in LLM puts what it sees in the place of SEEN in `agent`.
     """
 
     caller: str
     agent: str
     tools: tuple[ToolCall, ...] = ()
     interrupts_after_seconds: float | None = None
+    shows: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What the agent says if it sees what it is shown."""
+        return self.agent.replace(SEEN, self.shows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,10 @@ class Conversation:
     telephone: str = ""
 
     @property
+    def has_camera(self) -> bool:
+        return any(exchange.shows for exchange in self.exchanges)
+
+    @property
     def caller_phrases(self) -> tuple[str, ...]:
         """Every sentence that the caller may say: what the agent's recogniser listens for."""
         return tuple(s for exchange in self.exchanges for s in sentences(exchange.caller))
@@ -107,7 +119,7 @@ class Conversation:
     @property
     def agent_phrases(self) -> tuple[str, ...]:
         """Every sentence that the agent may say: what the caller listens for."""
-        spoken = (self.greeting, *(exchange.agent for exchange in self.exchanges))
+        spoken = (self.greeting, *(exchange.expected for exchange in self.exchanges))
         return tuple(s for text in spoken for s in sentences(text))
 
 
@@ -170,4 +182,5 @@ def _exchange(table: dict[str, Any]) -> Exchange:
         for tool in table.get("tools", ())
     )
     said, answered = in_words(table["caller"]), in_words(table.get("agent", ""))
-    return Exchange(said, answered, tools, table.get("interrupts_after_seconds"))
+    interrupts, shows = table.get("interrupts_after_seconds"), table.get("shows", "")
+    return Exchange(said, answered, tools, interrupts, shows)

@@ -1,13 +1,18 @@
-"""What telemetry costs a call: the CPU of a worker's whole process tree over calls with it and over
-calls without, one after the other, so that whatever else the machine does falls on both. A second
-worker without shows what a difference means: as much as two that are alike differ by is noise.
+"""What a call costs: CPU and memory of its process while it is on, by which slots are reckoned; and
+what telemetry adds to it.
+
+The second is the CPU of a worker's whole process tree over calls with telemetry and over calls
+without, one after the other, so that whatever else the machine does falls on both. A second worker
+without shows what a difference means: as much as two that are alike differ by is noise.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass
 from statistics import median
+from urllib.parse import urlparse
 
 import aiohttp
 import psutil
@@ -21,6 +26,63 @@ LOOK_SECONDS = 3.0
 RESTING_CPU_SECONDS = 0.3
 LONGEST_UNREST_SECONDS = 30.0
 AFTER_CALL_SECONDS = 8.0
+
+# Joining a room and building a session are over by then; it is the rest of a call that fills a pod.
+STEADY_AFTER_SECONDS = 3.0
+WEIGH_EVERY_SECONDS = 0.5
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Of the process of one call in its steady state: CPU in cores, and at most how much memory it
+    had that it shares with no other process (USS).
+    """
+
+    cores: float
+    own_mib: float
+
+
+class Scales:
+    """Weighs the process of one call at a time, until cancelled."""
+
+    def __init__(self, worker_pid: int, livekit_url: str) -> None:
+        self._worker_pid, self._livekit_url = worker_pid, livekit_url
+        self._samples: list[tuple[float, float, float]] = []
+
+    async def weigh(self) -> None:
+        process: psutil.Process | None = None
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            while True:
+                if process is not None:
+                    times, own = process.cpu_times(), process.memory_full_info().uss
+                    self._samples.append((time.monotonic(), times.user + times.system, own / MIB))
+                elif found := call_processes(self._worker_pid, self._livekit_url):
+                    process = found[0]
+                    await asyncio.sleep(STEADY_AFTER_SECONDS)
+                await asyncio.sleep(WEIGH_EVERY_SECONDS)
+
+    def footprint(self) -> Footprint | None:
+        """None if the call was too short to be weighed."""
+        if len(self._samples) < 2:
+            return None
+        (began, used_before, _), (ended, used, _) = self._samples[0], self._samples[-1]
+        cores = (used - used_before) / (ended - began)
+        return Footprint(cores, max(own for _, _, own in self._samples))
+
+
+def call_processes(worker_pid: int, livekit_url: str) -> list[psutil.Process]:
+    """The worker's job processes that are connected to LiveKit: those in a call."""
+    port = urlparse(livekit_url).port
+    parent, found = psutil.Process(worker_pid), list[psutil.Process]()
+    for process in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            # LiveKit forks the jobs from a forkserver, which is the worker's child.
+            is_job = process.ppid() != parent.pid
+            connected = process.net_connections(kind="tcp") if is_job else []
+            if any(c.raddr and c.raddr.port == port for c in connected):
+                found.append(process)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,17 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import dropwhile, takewhile
 from typing import Any
 
-from voicefleet.lab.conversation import Conversation, Exchange, ToolCall, words
+from voicefleet.lab import pictures
+from voicefleet.lab.conversation import SEEN, Conversation, Exchange, ToolCall, words
 
 Message = Mapping[str, Any]
 
 NOT_UNDERSTOOD = "Sorry, I did not understand that."
+BLIND = "I cannot see anything."
 ALREADY_ANSWERED = "I have nothing to add to that."
 # At least this share of the longer text's words are in both.
 MIN_OVERLAP_RATIO = 0.5
@@ -44,7 +46,8 @@ def reply(
         return Reply(NOT_UNDERSTOOD, note="no exchange of the conversation begins like that")
     if _is_answered(messages[last_user + 1 :]):
         return Reply(ALREADY_ANSWERED, note="the caller's last words were answered before")
-    return _next_step(exchange, _since_answer(messages), offered)
+    since = _since_answer(messages)
+    return _with_what_is_seen(_next_step(exchange, since, offered), since)
 
 
 def text_of(message: Message) -> str:
@@ -55,6 +58,27 @@ def text_of(message: Message) -> str:
     parts = content if isinstance(content, list) else []
     texts = (part.get("text") for part in parts if isinstance(part, dict))
     return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _with_what_is_seen(reply: Reply, since: Sequence[Message]) -> Reply:
+    """The reply, where it speaks of what the newest picture shows, with that in it."""
+    if SEEN not in reply.text:
+        return reply
+    shown = [url for message in since for url in _pictures_of(message)]
+    try:
+        seen = pictures.seen_in(shown[-1]) if shown else ""
+    except ValueError:
+        return Reply(BLIND, note="the newest picture is none")
+    if not seen:
+        return Reply(BLIND, note=f"nothing can be made out; pictures shown: {len(shown)}")
+    return replace(reply, text=reply.text.replace(SEEN, seen))
+
+
+def _pictures_of(message: Message) -> list[str]:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    pictures_of = (p.get("image_url") for p in parts if isinstance(p, dict))
+    return [str(image.get("url")) for image in pictures_of if isinstance(image, dict)]
 
 
 def overlap_ratio(one: str, other: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from livekit.agents.types import ATTRIBUTE_AGENT_STATE
 
 from voicefleet.lab.agent_account import AgentAccount, Record, RecordKind
+from voicefleet.lab.camera import Camera
 from voicefleet.lab.changes import Changes
 from voicefleet.lab.conversation import Conversation, Exchange
 from voicefleet.lab.line import Line
@@ -35,10 +36,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a caller has: a line, a mouth, ears, and the agent's own account."""
+    """What a caller has: a line, a mouth, perhaps a camera, ears, and the agent's own account."""
 
     line: Line
     microphone: Microphone
+    camera: Camera | None
     ears: Ears
     account: AgentAccount
     changes: Changes
@@ -156,7 +158,9 @@ class Talk:
 
     async def _speak(self, exchange: Exchange, pcm: bytes) -> bool:
         """Whether there was still somebody to speak to."""
-        taken = Taken(exchange.caller, exchange.agent, interrupted=self._parts.ears.running)
+        taken = Taken(exchange.caller, exchange.expected, interrupted=self._parts.ears.running)
+        if self._parts.camera is not None:
+            self._parts.camera.show(exchange.shows)
         if not self._parts.line.is_cut:
             self._tell(EventKind.CALLER_SPEAKS, self._now(), exchange.caller)
             taken.spoken = await self._parts.microphone.say(pcm)

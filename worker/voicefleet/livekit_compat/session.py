@@ -1,5 +1,5 @@
-"""LiveKit's side of one call, seen from its job: when a session starts, whether it ends where its
-caller hangs up, and the reasons that LiveKit gives for the end of a job.
+"""LiveKit's side of one call, seen from its job: who in a room is a caller, when a session starts,
+whether it ends where its caller hangs up, and the reasons that LiveKit gives for the end of a job.
 
 Only the option and the reasons are private. `AgentSession.start` is public, and replaced while a
 call lasts: LiveKit tells of a job's first session alone (`JobContext.primary_session`).
@@ -15,6 +15,7 @@ from livekit import rtc
 from livekit.agents import AgentSession, CloseReason
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
+from livekit.protocol import models
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +30,21 @@ FAILED = ("job crashed", CloseReason.ERROR.value)
 # How a participant leaves who has hung up: LiveKit closes the session then.
 HUNG_UP = frozenset(DEFAULT_CLOSE_ON_DISCONNECT_REASONS)
 
-# Which kinds of participants are no callers: agents, and recorders.
+# Agents, and recorders.
 NO_CALLERS: tuple[int, ...] = (
     rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
     rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
 )
 
-# Whoever has this attribute speaks for an agent: an avatar.
-ON_BEHALF = ATTRIBUTE_PUBLISH_ON_BEHALF
+
+def is_caller(who: rtc.Participant | models.ParticipantInfo) -> bool:
+    """Whether an agent may serve this participant."""
+    return who.kind not in NO_CALLERS and not is_avatar(who)
+
+
+def is_avatar(who: rtc.Participant | models.ParticipantInfo) -> bool:
+    """Whether it is somebody who speaks on behalf of an agent, and leaves when the agent has."""
+    return ATTRIBUTE_PUBLISH_ON_BEHALF in who.attributes
 
 
 def ends_with_its_caller(session: AgentSession[Any]) -> bool:

@@ -356,7 +356,8 @@ def _capacity(pod: PodSettings, *, devmode: bool) -> Capacity:
     limits = source.limits()
     limits = replace(limits, memory_bytes=pod.memory_limit_bytes or limits.memory_bytes)
     share = cgroup.share_of(limits, pod.cpu_request_cores, cgroup.usable_cores())
-    decided = slots.decide(pod.slots, share.cpu_cores, share.memory_bytes)
+    cost = slots.VIDEO if pod.has_video else slots.VOICE
+    decided = slots.decide(pod.slots, share.cpu_cores, share.memory_bytes, cost=cost)
     logger.info("slots decided", extra={"slots": decided.slots, "reason": decided.reason})
 
     limit_bytes = pod.call_memory_limit_bytes or slots.call_memory_limit_bytes(

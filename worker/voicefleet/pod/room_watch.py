@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from livekit import api
 
-from voicefleet.livekit_compat.session import NO_CALLERS
+from voicefleet.livekit_compat.session import is_caller
 from voicefleet.pod.calls import Call, CallState, CallTable
 from voicefleet.settings.livekit import LiveKit
 from voicefleet.telemetry.messages import Cause
@@ -114,6 +114,6 @@ async def asking(livekit: LiveKit) -> AsyncIterator[AskCallers]:
                 if error.code == api.TwirpErrorCode.NOT_FOUND:
                     return 0
                 raise
-            return sum(1 for who in found.participants if who.kind not in NO_CALLERS)
+            return sum(is_caller(who) for who in found.participants)
 
         yield callers_in

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 MIB = 1024**2
 
-# The middle of the 2.5 to 7 sessions a CPU that LiveKit publishes for cloud STT, TTS and LLM.
-CALLS_PER_CPU = 4
-
 # A pod without a CPU request or limit has all of its node's CPUs, and a warm process for each slot.
 MOST_DEFAULT_SLOTS = 32
 
@@ -21,13 +18,28 @@ MEMORY_FULL_RATIO = 0.9
 # too low costs every call of the pod.
 PARENT_BYTES = 672 * MIB
 
-# Not measured, a default until it is: 9 to 32 MB that a warm process holds for itself (measured),
-# and room for a session's audio buffers, HTTP clients, history and the agent file's own imports.
-CALL_BYTES = 150 * MIB
+
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """What one call is planned with: how many share a CPU, and memory beside the parent's."""
+
+    per_cpu: int
+    size_bytes: int
+
+
+# CPU: the middle of the 2.5 to 7 sessions a CPU that LiveKit publishes for cloud STT, TTS and LLM.
+# Memory: 70 MiB of its own (`voicefleet bench --footprint`), and room for the history and the agent
+# file's own imports.
+VOICE = CallCost(per_cpu=4, size_bytes=150 * MIB)
+
+# A camera of 720p at 30 frames a second, looked at once a turn, makes of 0.15 cores and 70 MiB 0.23
+# and 100 MiB (`voicefleet bench --footprint`, and that with `--agent vision`; medians of 3 calls on
+# 2 cores). A scene that moves more is more to decode.
+VIDEO = CallCost(per_cpu=2, size_bytes=200 * MIB)
 
 # LiveKit weighs a call by PSS, in which the models it shares count too: with few processes that is
 # over 100 MB beside its own. A limit below this would end healthy calls.
-LEAST_CALL_LIMIT_BYTES = 2 * CALL_BYTES
+LEAST_CALL_LIMIT_BYTES = 2 * VOICE.size_bytes
 
 
 # Calls that may finish beside a pod full of others: their caller has gone, and the agent file's own
@@ -49,16 +61,16 @@ def decide(
     memory_limit_bytes: int | None,
     *,
     parent_bytes: int = PARENT_BYTES,
-    call_bytes: int = CALL_BYTES,
+    cost: CallCost = VOICE,
 ) -> SlotDecision:
     """The slots set, or as many as both CPU (in cores) and memory carry, at least one.
 
     >>> decide(None, cpu_share=2, memory_limit_bytes=None)
     SlotDecision(slots=8, reason='8 slots: 4 for each of 2 CPUs; memory has no limit')
     """
-    by_cpu = default_slots(cpu_share)
-    by_memory = memory_slots(memory_limit_bytes, parent_bytes, call_bytes)
-    cpu = f"{CALLS_PER_CPU} for each of {cpu_share:g} CPUs"
+    by_cpu = default_slots(cpu_share, cost)
+    by_memory = memory_slots(memory_limit_bytes, parent_bytes, cost)
+    cpu = f"{cost.per_cpu} for each of {cpu_share:g} CPUs"
     room = "memory has no limit" if by_memory is None else f"memory would carry {by_memory}"
     if settings_slots is not None:
         reason = f"set; {cpu} would make {by_cpu}, {room}"
@@ -69,7 +81,7 @@ def decide(
     too_small = "too small for one call, " if by_memory == 0 else ""
     planned = (
         f"{too_small}{MEMORY_FULL_RATIO:.0%} of {_mib(memory_limit_bytes)} less"
-        f" {_mib(parent_bytes)} for the parent, by {_mib(call_bytes)} a call"
+        f" {_mib(parent_bytes)} for the parent, by {_mib(cost.size_bytes)} a call"
     )
     return SlotDecision(slots, _sentence(slots, f"memory: {planned}; {cpu} would make {by_cpu}"))
 
@@ -83,24 +95,24 @@ def finishing_budget(slots: int) -> int:
     return math.ceil(slots / SLOTS_PER_FINISHING_CALL)
 
 
-def default_slots(cpus: float) -> int:
+def default_slots(cpus: float, cost: CallCost = VOICE) -> int:
     """Calls for this many CPUs, at least one, and not more than a default should dare.
 
     >>> default_slots(2.5)
     10
     """
-    return min(max(1, math.floor(CALLS_PER_CPU * cpus)), MOST_DEFAULT_SLOTS)
+    return min(max(1, math.floor(cost.per_cpu * cpus)), MOST_DEFAULT_SLOTS)
 
 
 def memory_slots(
     memory_limit_bytes: int | None,
     parent_bytes: int = PARENT_BYTES,
-    call_bytes: int = CALL_BYTES,
+    cost: CallCost = VOICE,
 ) -> int | None:
     """Calls that fit into memory beside the parent, perhaps none; None without a limit."""
     if memory_limit_bytes is None:
         return None
-    return max(0, (_planned_bytes(memory_limit_bytes) - parent_bytes) // call_bytes)
+    return max(0, (_planned_bytes(memory_limit_bytes) - parent_bytes) // cost.size_bytes)
 
 
 def call_memory_limit_bytes(

@@ -25,6 +25,11 @@ class Pod(Group):
         ge=1,
         description="Calls at once. Default: 4 for each CPU, or fewer where memory carries fewer.",
     )
+    has_video: bool = Field(
+        False,
+        validation_alias="VOICEFLEET_VIDEO",
+        description="Callers show their camera or screen: 2 slots for each CPU, of more memory.",
+    )
     cpu_request_millicores: int | None = Field(
         None,
         validation_alias="VOICEFLEET_CPU_REQUEST_MILLICORES",

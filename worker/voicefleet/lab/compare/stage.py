@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlparse
 
 import psutil
 
-from voicefleet.lab import livekit_server, processes, stack
+from voicefleet.lab import cost, livekit_server, processes, stack
 from voicefleet.lab.compare.outcome import NotHeld, Subject
 from voicefleet.lab.livekit_server import LiveKitServer
 from voicefleet.lab.processes import Running
@@ -49,8 +48,8 @@ class Weight:
 
 def weigh(stage: "Stage") -> Weight:
     """:raises NotHeld: where the kernel does not tell a process's PSS."""
-    port = urlparse(stage.livekit.url).port
     parent = psutil.Process(stage.worker.pid)
+    in_calls = cost.call_processes(parent.pid, stage.livekit.url)
     total, jobs, calls, own = 0.0, list[float](), list[float](), list[float]()
     for process in (parent, *parent.children(recursive=True)):
         with _that_may_end():
@@ -60,8 +59,7 @@ def weigh(stage: "Stage") -> Weight:
             if process != parent and process.ppid() != parent.pid:
                 jobs.append(held)
                 own.append(unshared)
-                connected = process.net_connections(kind="tcp")
-                if any(c.raddr and c.raddr.port == port for c in connected):
+                if process in in_calls:
                     calls.append(held)
     return Weight(total, tuple(jobs), tuple(calls), tuple(own))
 
