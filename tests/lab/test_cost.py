@@ -1,5 +1,5 @@
-"""What calls and telemetry cost: the call's process is found and weighed, and of the whole tree also
-what has ended is counted.
+"""What calls and telemetry cost: the call's process is found, and of the whole tree also what has
+ended is counted.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def test_the_cpu_of_a_child_that_ended_is_counted_with_its_parents() -> None:
         parent.communicate()
 
 
-# A worker: its forkserver, and of that one's two jobs one in a call, with 50 MiB and half of a core.
+# A worker: its forkserver, and of that one's two jobs one in a call: 50 MiB and half of a core.
 IN_A_CALL = """
 import socket, sys, time
 line = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -64,7 +64,10 @@ async def test_the_process_of_a_call_is_found_and_weighed(monkeypatch: pytest.Mo
     monkeypatch.setattr(cost, "WEIGH_EVERY_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as livekit:
         port = livekit.getsockname()[1]
-        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(port)], stdin=subprocess.PIPE)
+        arguments = ("-c", WORKER, str(port))
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, stdin=subprocess.PIPE
+        )
         scales = cost.Scales(worker.pid, f"ws://127.0.0.1:{port}")
         assert scales.footprint() is None
         weighing = asyncio.create_task(scales.weigh())
@@ -72,7 +75,7 @@ async def test_the_process_of_a_call_is_found_and_weighed(monkeypatch: pytest.Mo
         weighing.cancel()
         assert worker.stdin is not None
         worker.stdin.close()
-        worker.wait()
+        await worker.wait()
     found = scales.footprint()
     assert found is not None
     assert 50 < found.own_mib < 100
