@@ -132,8 +132,7 @@ async def test_a_caller_who_leaves_before_the_session_has_met_them_keeps_no_job(
     monkeypatch.setattr(Ending, "somebody_left", lambda *_: True)
     async with supervised() as call:
         session = await started()
-        call.room.remote_participants.clear()
-        call.room.emit("participant_disconnected", SimpleNamespace())
+        call.room.emit("participant_disconnected", call.room.remote_participants.pop("anna"))
         await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
         await close(session, CloseReason.USER_INITIATED)
 
@@ -145,7 +144,7 @@ async def test_a_caller_who_is_back_in_a_moment_keeps_the_job(
     monkeypatch.setattr(Ending, "somebody_left", lambda *_: True)
     async with supervised() as call:
         session = await started()
-        call.room.emit("participant_disconnected", SimpleNamespace())
+        call.room.emit("participant_disconnected", call.room.remote_participants["anna"])
         await asyncio.sleep(0.2)
         assert call.ended_for == []
         await close(session, CloseReason.USER_INITIATED)
@@ -192,3 +191,49 @@ async def test_a_session_for_the_next_visitor_outlives_the_entrypoint() -> None:
     await wait_until(lambda: call.ended_for == ["caller_left"], because="nobody is left")
     for callback in call.callbacks:
         await callback("the test is over")
+
+
+@pytest.mark.parametrize("is_there_late", [False, True])
+async def test_a_session_to_which_nobody_comes_is_not_kept_until_livekit_closes_the_room(
+    monkeypatch: pytest.MonkeyPatch, is_there_late: bool
+) -> None:
+    """LiveKit's own list is asked first: it tells the room of a new caller up to 3 s late."""
+
+    async def is_entered(_: object) -> bool:
+        return is_there_late
+
+    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
+    async with supervised() as call:
+        call.room.remote_participants.clear()
+        session = await started()
+        await asyncio.sleep(0.1)
+        assert call.ended_for == []
+        await asyncio.sleep(0.4)
+        assert call.ended_for == ([] if is_there_late else ["nobody_came"])
+        await close(session, CloseReason.USER_INITIATED)
+
+
+@pytest.mark.parametrize("comes", ["during the session", "before it"])
+async def test_a_session_that_waits_for_a_caller_who_was_there_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, comes: str
+) -> None:
+    """`close_on_disconnect=False`: the file knows best how long."""
+    asked = list[object]()
+
+    async def is_entered(ctx: object) -> bool:
+        asked.append(ctx)
+        return False
+
+    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
+    async with supervised() as call:
+        anna = call.room.remote_participants.pop("anna")
+        if comes == "before it":
+            call.room.emit("participant_disconnected", anna)
+        session = await started()
+        if comes == "during the session":
+            call.room.emit("participant_connected", anna)
+        await asyncio.sleep(0.5)
+        assert call.ended_for == asked == []
+        await close(session, CloseReason.USER_INITIATED)

@@ -87,8 +87,9 @@ class Call(test_entrypoint.Call):
         self.rooms_deleted += 1
 
     def leaves(self, who: str, reason: Any = rtc.DisconnectReason.CLIENT_INITIATED) -> None:
-        del self.room.remote_participants[who]
-        self.room.emit("participant_disconnected", SimpleNamespace(disconnect_reason=reason))
+        gone = self.room.remote_participants.pop(who)
+        gone.disconnect_reason = reason
+        self.room.emit("participant_disconnected", gone)
 
     def told(self, kind: type[Fact]) -> list[Any]:
         return [fact for fact in self.pod.told if isinstance(fact, kind)]

@@ -32,6 +32,7 @@ class LiveKit:
         )
         self.api = SimpleNamespace(room=self, agent_dispatch=self)
         self.is_fake_job = lambda: is_fake
+        self.room = SimpleNamespace(remote_participants={})
         self.there = ["agent", *others]
         self.dispatches = [("AD_own", "greeter")]
         self.away: Exception | None = None
@@ -120,6 +121,26 @@ async def test_who_asks_by_themselves_get_one_agent() -> None:
     assert len((await left(beside)).dispatched) == 1
 
 
+async def test_who_is_in_a_room_is_known_from_it_or_asked_of_livekit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be known ends no call."""
+
+    async def is_entered(livekit: LiveKit) -> bool:
+        return await rooms.is_entered(livekit)  # type: ignore[arg-type]
+
+    assert not await is_entered(LiveKit("recorder", "avatar"))
+    assert await is_entered(LiveKit("anna"))
+    assert await is_entered(LiveKit(is_fake=True))
+    known = LiveKit()
+    known.room.remote_participants["anna"] = models.ParticipantInfo()
+    assert await is_entered(known)
+    assert known.asked == []
+    failing = LiveKit()
+    failing.away = OSError("gone")
+    assert await is_entered(failing)
+
+
 async def test_a_room_that_is_to_stay_when_it_is_empty_stays() -> None:
     assert (await left(LiveKit(departure_timeout=3600))).deleted == []
 
@@ -142,7 +163,7 @@ async def test_a_room_that_is_gone_already_is_nothing_to_tell_of(
 async def test_a_livekit_that_fails_or_hangs_fails_no_end_of_a_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rooms, "LEFT_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(rooms, "ANSWERED_WITHIN_SECONDS", 0.05)
     failing, hanging = LiveKit(), LiveKit()
     failing.away, hanging.hangs = OSError("gone"), True
     assert (await left(failing)).deleted == []

@@ -1,53 +1,169 @@
-"""What a pod shows after many calls: as many series as before the first."""
+"""What is left of many calls of all kinds: as much as before the first."""
 
-from dataclasses import replace
-from functools import partial
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
-import aiohttp
+import psutil
 import pytest
 
-from tests.promises.conftest import RunStack
-from tests.promises.test_pod import causes, endpoints_of, plan, worker_of
+from tests.promises.conftest import Host
+from tests.promises.hosting import counted, drainz, metrics, over
+from tests.promises.test_pod import worker_of
+from tests.promises.visitor import dispatch, new_room, visiting
 from tests.waiting import wait_until
-from voicefleet.lab import caller
 from voicefleet.lab.stack import Stack
-from voicefleet.telemetry.messages import OUTCOMES, Cause, Outcome
 
-CALLS = 100
+# 180 dispatches for 200 callers: those who reload the page come twice.
+CALLS = {
+    "answered": 60,
+    "hung up": 40,
+    "never joined": 20,
+    "refused": 20,
+    "raises": 10,
+    "dies": 10,
+    "reloaded": 20,
+}
+OVER_FOR = {
+    "caller_left": CALLS["answered"] + CALLS["hung up"] + 2 * CALLS["reloaded"],
+    "nobody_came": CALLS["never joined"],
+    "error": CALLS["raises"],
+    "crashed": CALLS["dies"],
+}
+AT_ONCE = 3
+SLOTS = 8
+# Of the parent, which is the pod's life long; what one call would leave shows after 200.
+LEFT_BY_A_CALL_MIB = 0.05
+# A connection to LiveKit's API, or of whoever asked the endpoints last.
+SPARE_DESCRIPTORS = 4
+STEADY_LOOKS = 40
+
+MIB = 1024**2
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
 
-async def series_of(up: Stack) -> set[str]:
-    """Every series that the pod's /metrics has now, by name and labels."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{await endpoints_of(worker_of(up))}/metrics") as answer,
-    ):
-        lines = (await answer.text()).splitlines()
-    return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+async def answered(up: Stack) -> None:
+    room = new_room()
+    await dispatch(up, room, "answered")
+    async with visiting(up, room) as visitor:
+        await visitor.turns_on_a_microphone()
+        await visitor.is_greeted()
 
 
-def has_ended(up: Stack, calls: int) -> bool:
-    return len(causes(up)) >= calls
+async def hung_up(up: Stack) -> None:
+    """In the greeting: it is begun when the agent can be heard."""
+    room = new_room()
+    await dispatch(up, room, "answered")
+    async with visiting(up, room) as visitor:
+        await visitor.turns_on_a_microphone()
+        await visitor.meets_an_agent()
 
 
-async def test_a_hundred_calls_one_after_the_other_leave_the_series_of_the_first(
-    run_stack: RunStack,
-) -> None:
-    """A whole call, in which all is used, then callers who hang up as soon as somebody is there."""
-    async with run_stack("assistant", VOICEFLEET_SLOTS="2") as up:
-        await caller.place_call(plan(up))
-        await wait_until(lambda: len(causes(up)) == 1, because="the first call is over")
-        after_one = await series_of(up)
-        hangs_up = caller.plan_from_lines([])
-        for number in range(2, CALLS + 1):
-            # Rooms and callers have names of their own each time: none may become a label.
-            await caller.place_call(
-                replace(plan(up), conversation=hangs_up, greeting_timeout_seconds=0.1)
-            )
-            # One more may still be on its way out.
-            await wait_until(partial(has_ended, up, number - 1), because="calls end as they come")
-        await wait_until(lambda: len(causes(up)) == CALLS, because="every call is over")
-        assert {OUTCOMES[Cause(cause)] for cause in causes(up)} == {Outcome.COMPLETED}
-        assert await series_of(up) == after_one
+async def never_joined(up: Stack) -> None:
+    await dispatch(up, new_room(), "answered")
+    await asyncio.sleep(2.0)
+
+
+async def refused(up: Stack) -> None:
+    room = new_room()
+    async with visiting(up, room):
+        await dispatch(up, room, "refused")
+        await asyncio.sleep(1.0)
+
+
+async def reloaded(up: Stack) -> None:
+    room = new_room()
+    for _ in range(2):
+        async with visiting(up, room, asks_for="mixed") as visitor:
+            await visitor.turns_on_a_microphone()
+            await visitor.is_greeted()
+
+
+def crashed(how: str) -> Callable[[Stack], Coroutine[Any, Any, None]]:
+    async def call(up: Stack) -> None:
+        room = new_room()
+        async with visiting(up, room) as visitor:
+            await visitor.turns_on_a_microphone()
+            await dispatch(up, room, how)
+            await asyncio.sleep(2.0)
+
+    return call
+
+
+KINDS: dict[str, Callable[[Stack], Coroutine[Any, Any, None]]] = {
+    "answered": answered,
+    "hung up": hung_up,
+    "never joined": never_joined,
+    "refused": refused,
+    "raises": crashed("raises"),
+    "dies": crashed("dies"),
+    "reloaded": reloaded,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the pod holds when it has no call."""
+
+    processes: int
+    descriptors: int
+    own_mib: float
+    series: frozenset[str]
+
+
+async def at_rest(up: Stack) -> Held:
+    """Once all calls are over, and no process has come or gone for a while."""
+    parent = psutil.Process(worker_of(up).pid)
+    seen = list[int]()
+
+    async def rests() -> bool:
+        now = await drainz(up)
+        seen.append(len(parent.children(recursive=True)))
+        is_idle = now["free_slots"] == SLOTS and not any(now["calls_by_state"].values())
+        return is_idle and len(seen) > STEADY_LOOKS and len(set(seen[-STEADY_LOOKS:])) == 1
+
+    await wait_until(rests, because="the pod rests", timeout_seconds=60.0)
+    samples = (line for line in (await metrics(up)).splitlines() if not line.startswith("#"))
+    return Held(
+        processes=seen[-1],
+        descriptors=parent.num_fds(),
+        own_mib=parent.memory_full_info().uss / MIB,
+        series=frozenset(line.rpartition(" ")[0] for line in samples),
+    )
+
+
+async def place(up: Stack, kinds: list[str]) -> None:
+    """Calls of these kinds, in this order, a few at a time."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(kind: str) -> None:
+        async with free:
+            await KINDS[kind](up)
+
+    async with asyncio.TaskGroup() as calling:
+        for kind in kinds:
+            calling.create_task(one(kind))
+
+
+async def test_two_hundred_calls_of_all_kinds_are_counted_and_leave_nothing(host: Host) -> None:
+    """Slots, processes, descriptors, memory and the series of metrics are what they were when each
+    kind had been seen once.
+    """
+    kinds = [kind for kind, count in CALLS.items() for _ in range(count - 1)]
+    random.Random(7).shuffle(kinds)
+    short = {"VOICEFLEET_EMPTY_ROOM_SECONDS": "2", "VOICEFLEET_SLOTS": str(SLOTS)}
+    async with host("mixed", **short) as up:
+        before = await at_rest(up)
+        await place(up, list(CALLS))
+        first = await at_rest(up)
+        await place(up, kinds)
+        await over(up, *(cause for cause, count in OVER_FOR.items() for _ in range(count)))
+        last = await at_rest(up)
+        assert counted(await metrics(up)) == OVER_FOR | {"agent_file": CALLS["refused"]}
+    assert before.processes == first.processes == last.processes
+    assert last.series == first.series
+    assert last.descriptors <= first.descriptors + SPARE_DESCRIPTORS
+    assert last.own_mib <= first.own_mib + LEFT_BY_A_CALL_MIB * len(kinds)

@@ -113,6 +113,7 @@ class CallSupervisor:
         self._entrypoint: asyncio.Task[Any] | None = None
         self._entrypoint_ended = asyncio.Event()
         self.cancels_entrypoint = False
+        self._was_entered = False
         # One who is back is dispatched for once, whoever notices.
         self._dispatching = asyncio.Lock()
         self._known: set[AgentSession[Any]] = set()
@@ -164,8 +165,10 @@ class CallSupervisor:
         self._ending.session_starts()
         if session in self._known:
             return
-        if not self._known and self._call.silence_seconds is not None:
-            self._start(self._end_after_silence(self._call.silence_seconds), "silence")
+        if not self._known:
+            self._start(self._end_if_nobody_comes(), "nobody comes")
+            if self._call.silence_seconds is not None:
+                self._start(self._end_after_silence(self._call.silence_seconds), "silence")
         self._known.add(session)
         session.on("close", partial(self._session_closed, session))
         self._silence.listen(session)
@@ -173,6 +176,7 @@ class CallSupervisor:
             self._facts.listen(session)
 
     def _participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        self._was_entered = self._was_entered or livekit_session.is_caller(participant)
         # The slot is free from now on: a session takes seconds to close, and the next caller waits.
         if not self._ending.somebody_left(participant):
             return
@@ -181,8 +185,11 @@ class CallSupervisor:
         self._start(self._leave_if_still_empty(), "leave if still empty")
 
     def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
-        # What the file does at the end of a call may take a minute.
-        if self._ending.leaves and livekit_session.is_caller(participant):
+        if not livekit_session.is_caller(participant):
+            return
+        self._was_entered = True
+        if self._ending.leaves:
+            # What the file does at the end of a call may take a minute.
             self._start(self._dispatch_again(), "dispatch again")
 
     async def _dispatch_again(self) -> None:
@@ -201,6 +208,14 @@ class CallSupervisor:
         self._ending.session_closed(event)
         if has_left:
             self._start(self._leave_the_empty_room(), "leave the empty room")
+
+    async def _end_if_nobody_comes(self) -> None:
+        # The session waits, and with it the slot, until LiveKit closes the room after minutes.
+        # Without a session the pod looks after the call.
+        passed_seconds = time.monotonic() - self._began_at
+        await asyncio.sleep(self._call.empty_room_seconds - passed_seconds)
+        if not self._was_entered and not await rooms.is_entered(self._ctx):
+            self._ending.nobody_is_there(Cause.NOBODY_CAME)
 
     async def _leave_if_still_empty(self) -> None:
         # A session that had not met its caller yet waits for the next one, and does not close.

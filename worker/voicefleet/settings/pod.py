@@ -147,7 +147,7 @@ class Call(Group):
         30.0,
         validation_alias="VOICEFLEET_EMPTY_ROOM_SECONDS",
         ge=0,
-        description="How long a call without a session waits in a room that nobody has entered.",
+        description="How long a call waits in a room that nobody has entered, before it ends.",
     )
     deletes_empty_room: bool = Field(
         True,
