@@ -1,16 +1,18 @@
 """What the README promises of a call, through the same commands and the same stack."""
 
+import json
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
 from tests.promises.conftest import RunStack
 from voicefleet import errors
-from voicefleet.lab import caller, conversation, timeline
+from voicefleet.lab import caller, conversation, stack, timeline
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.compare.stage import AGENT_FILE
-from voicefleet.lab.stack import Stack
+from voicefleet.lab.stack import PROVIDERS_URL, Stack
 from voicefleet.lab.timeline import Timeline
 
 pytestmark = pytest.mark.server
@@ -50,6 +52,31 @@ async def test_a_stock_agent_file_is_hosted_unchanged_and_uses_its_tool(
         done = await call(up, STOCK_CALL)
     assert timeline.verdict(done) is None
     assert done.turns[1].tools == ("opening_hours",)
+
+
+async def test_a_plugin_that_the_product_knows_nothing_of_hears_thinks_and_speaks(
+    run_stack: RunStack,
+) -> None:
+    """Groq's, which is no dependency of the product: named by settings, and not by a line of code.
+    It speaks OpenAI's protocol, and its recogniser does not stream: nobody interrupts here.
+    """
+    options = json.dumps({"groq": {"base_url": f"{PROVIDERS_URL}/openai/v1"}})
+    chosen = {
+        f"VOICEFLEET_{part}{suffix}": value
+        for part in ("STT", "LLM", "TTS")
+        for suffix, value in (("", "groq"), ("_OPTIONS", options))
+    }
+    async with run_stack("drive_thru", "drive_thru", GROQ_API_KEY=stack.KEY, **chosen) as up:
+        done = await call(up, "drive_thru")
+        async with aiohttp.ClientSession() as http:
+            asked = await http.get(f"{up.providers_url}/lab/requests")
+            requests = (await asked.json())["requests"]
+    assert timeline.verdict(done) is None
+    assert {request["provider"] for request in requests} == {
+        "openai-stt",
+        "openai-llm",
+        "openai-tts",
+    }
 
 
 async def test_a_second_provider_takes_over_where_the_first_is_ill(run_stack: RunStack) -> None:

@@ -25,9 +25,14 @@ Say = Callable[[float, str, str], None]
 """Told of each part that is up: seconds since the start, its name, and what to know of it."""
 
 
+PROVIDERS_URL = "$PROVIDERS_URL"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. `agent` is a value of VOICEFLEET_AGENT; `conversation` a name or a path."""
+    """What to start. `agent` is a value of VOICEFLEET_AGENT; `conversation` a name or a path. In
+    `extra`, settings of the worker, PROVIDERS_URL is put in for the address of the stand-ins.
+    """
 
     agent: str
     conversation: str
@@ -135,7 +140,8 @@ def worker_environment(plan: Plan, livekit: LiveKitServer, providers_url: str) -
     """What a worker needs to serve the stand-ins: exactly what an operator would set."""
     calendar = str(plan.folder / "calendar.sqlite3")
     its_own = {"VOICEFLEET_AGENT": plan.agent, "VOICEFLEET_CALENDAR_FILE": calendar}
-    return _environment(livekit, providers_url) | its_own | dict(plan.extra)
+    extra = {name: value.replace(PROVIDERS_URL, providers_url) for name, value in plan.extra}
+    return _environment(livekit, providers_url) | its_own | extra
 
 
 def operator_environment(stack: Stack) -> dict[str, str]:
