@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from livekit import rtc
 from livekit.agents import llm
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from PIL import Image
 
 from tests.agents import text_call
@@ -27,13 +28,19 @@ class Room(rtc.EventEmitter[str]):
         self.streams: dict[str, asyncio.Queue[Any]] = {}
 
     def shows(
-        self, sid: str, kind: int = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+        self,
+        sid: str,
+        kind: int = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+        on_behalf: str | None = None,
     ) -> SimpleNamespace:
         track = rtc.RemoteVideoTrack.__new__(rtc.RemoteVideoTrack)
         track._info = SimpleNamespace(sid=sid)  # type: ignore[assignment]
         self.streams[sid] = asyncio.Queue()
         publication = SimpleNamespace(muted=False, track=track)
-        participant = SimpleNamespace(kind=kind, track_publications={sid: publication})
+        attributes = {} if on_behalf is None else {ATTRIBUTE_PUBLISH_ON_BEHALF: on_behalf}
+        participant = SimpleNamespace(
+            kind=kind, attributes=attributes, track_publications={sid: publication}
+        )
         self.remote_participants[sid] = participant
         self.emit("track_subscribed", track, publication, participant)
         return publication
@@ -130,8 +137,12 @@ async def test_a_screen_that_is_shared_counts_before_the_camera_and_an_avatar_ne
     eyes = Eyes(room)  # type: ignore[arg-type]
     room.frame("camera", "red circle")
     await sees(eyes, "red circle")
-    room.shows("avatar", kind=rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
+    room.shows("colleague", kind=rtc.ParticipantKind.PARTICIPANT_KIND_AGENT)
+    room.frame("colleague", "yellow circle")
+    room.shows("avatar", on_behalf="agent")
     room.frame("avatar", "yellow square")
+    await asyncio.sleep(0.05)
+    await sees(eyes, "red circle")
     screen = room.shows("screen")
     room.frame("screen", "green triangle")
     await sees(eyes, "green triangle")

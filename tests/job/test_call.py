@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, CloseReason, JobExecutorType
+from livekit.protocol import agent, models
 
 from tests.waiting import wait_until
 from voicefleet import settings as settings_module
@@ -16,6 +17,7 @@ from voicefleet.job import call as call_module
 from voicefleet.job import rooms
 from voicefleet.job.call import CallSupervisor
 from voicefleet.job.ending import Ending
+from voicefleet.livekit_compat import session as livekit_session
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -25,6 +27,7 @@ class Call:
 
     def __init__(self) -> None:
         self.room = Room()
+        self.job = agent.Job(room=models.Room(empty_timeout=300))
         self.proc = SimpleNamespace(executor_type=JobExecutorType.THREAD)
         self.ended_for: list[str] = []
         self.callbacks: list[Callable[[str], Awaitable[None]]] = []
@@ -46,7 +49,11 @@ class Call:
 class Room(rtc.EventEmitter[str]):
     def __init__(self) -> None:
         super().__init__()
-        anna = SimpleNamespace(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, attributes={})
+        anna = SimpleNamespace(
+            kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+            attributes={},
+            disconnect_reason=rtc.DisconnectReason.CLIENT_INITIATED,
+        )
         self.remote_participants: dict[str, Any] = {"anna": anna}
 
 
@@ -193,25 +200,118 @@ async def test_a_session_for_the_next_visitor_outlives_the_entrypoint() -> None:
         await callback("the test is over")
 
 
-@pytest.mark.parametrize("is_there_late", [False, True])
+@pytest.mark.parametrize(
+    ("is_waiting", "is_there_late", "empty_timeout_seconds", "ends"),
+    [
+        (True, False, 300, True),
+        # LiveKit's own list is asked: it tells the room of a new caller up to 3 s late.
+        (True, True, 300, False),
+        # It speaks with another agent, or has no room at all.
+        (False, False, 300, False),
+        # Somebody has made the room for an appointment.
+        (True, False, 3600, False),
+    ],
+)
 async def test_a_session_to_which_nobody_comes_is_not_kept_until_livekit_closes_the_room(
-    monkeypatch: pytest.MonkeyPatch, is_there_late: bool
+    monkeypatch: pytest.MonkeyPatch,
+    is_waiting: bool,
+    is_there_late: bool,
+    empty_timeout_seconds: int,
+    ends: bool,
 ) -> None:
-    """LiveKit's own list is asked first: it tells the room of a new caller up to 3 s late."""
-
     async def is_entered(_: object) -> bool:
         return is_there_late
 
     monkeypatch.setattr(rooms, "is_entered", is_entered)
+    monkeypatch.setattr(livekit_session, "is_waiting", lambda _: is_waiting)
     monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
     async with supervised() as call:
+        call.job.room.empty_timeout = empty_timeout_seconds
         call.room.remote_participants.clear()
         session = await started()
         await asyncio.sleep(0.1)
         assert call.ended_for == []
         await asyncio.sleep(0.4)
-        assert call.ended_for == ([] if is_there_late else ["nobody_came"])
+        assert call.ended_for == (["nobody_came"] if ends else [])
         await close(session, CloseReason.USER_INITIATED)
+
+
+async def test_an_entrypoint_that_waits_for_somebody_goes_with_the_call_to_which_nobody_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """LiveKit waited 15 s more for it, and the slot with LiveKit."""
+
+    async def is_entered(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    monkeypatch.setattr(livekit_session, "is_waiting", lambda _: True)
+    monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.1")
+    call = Call()
+    call.room.remote_participants.clear()
+    supervisor = CallSupervisor(call, settings_module.load(), None)  # type: ignore[arg-type]
+
+    async def entrypoint() -> AgentSession[None]:
+        supervisor.begin()
+        session = await started()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return session
+
+    session = await asyncio.wait_for(asyncio.create_task(entrypoint()), timeout=5)
+    assert call.ended_for == ["nobody_came"]
+    assert supervisor.cancels_entrypoint
+    await close(session, CloseReason.USER_INITIATED)
+    for callback in call.callbacks:
+        await callback("the test is over")
+
+
+@pytest.mark.parametrize("opens_another", [True, False])
+async def test_one_who_is_back_before_the_session_has_closed_is_not_left_alone(
+    monkeypatch: pytest.MonkeyPatch, opens_another: bool
+) -> None:
+    """Closing takes seconds: a tool runs, or the last words are on their way. Nobody answered."""
+    asked = list[str]()
+
+    async def note(_: object) -> None:
+        asked.append("again")
+
+    monkeypatch.setattr(rooms, "dispatch_again", note)
+    monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.1)
+    async with supervised() as call:
+        session = await started()
+        anna = call.room.remote_participants.pop("anna")
+        call.room.emit("participant_disconnected", anna)
+        call.room.remote_participants["anna"] = anna
+        call.room.emit("participant_connected", anna)
+        await close(session, CloseReason.PARTICIPANT_DISCONNECTED)
+        another = await started() if opens_another else None
+        await asyncio.sleep(0.3)
+        assert call.ended_for == ([] if opens_another else ["caller_left"])
+        assert asked == ([] if opens_another else ["again"])
+        if another is not None:
+            await close(another, CloseReason.USER_INITIATED)
+
+
+async def test_a_bystander_of_a_call_that_is_over_is_sent_no_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They were there beside the caller, and nobody had served them."""
+    asked = list[object]()
+
+    async def note(ctx: object) -> None:
+        asked.append(ctx)
+
+    monkeypatch.setattr(rooms, "dispatch_again", note)
+    monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.05)
+    async with supervised() as call:
+        session = await started()
+        anna = call.room.remote_participants.pop("anna")
+        call.room.remote_participants["bert"] = anna
+        call.room.emit("participant_disconnected", anna)
+        await close(session, CloseReason.PARTICIPANT_DISCONNECTED)
+        await asyncio.sleep(0.2)
+        assert call.ended_for == asked == []
 
 
 @pytest.mark.parametrize("comes", ["during the session", "before it"])

@@ -306,8 +306,13 @@ async def test_an_empty_room_does_not_end_again_what_the_pod_has_ended() -> None
 
 
 def test_a_call_whose_last_caller_has_left_is_its_callers_end() -> None:
+    """And not that of one who is back, or of whom the agent has brought in since."""
     line = NoSession()
     end = ending_of(line)
-    assert not end.is_callers
+    seen = [end.was_the_callers]
     end.somebody_left(gone_for(rtc.DisconnectReason.STATE_MISMATCH))
-    assert end.is_callers
+    seen.append(end.was_the_callers)
+    line.room = SimpleNamespace(remote_participants={"other": OTHER})
+    seen.append(end.was_the_callers)
+    assert seen == [False, True, False]
+    assert end.told("room disconnected") is Cause.ROOM_CLOSED

@@ -50,7 +50,7 @@ class Call(test_call.Call):
         super().__init__()
         self.started, self.pod = started, Pod()
         self.at_its_end: list[str] = []
-        self.job = SimpleNamespace(id="AJ_1")
+        self.job.id = "AJ_1"
         hosted = SimpleNamespace(entrypoint=self._start, on_session_end=self._session_end)
         settings = settings_module.load()
         userdata = {SETTINGS: settings, AGENT_FILE: hosted, POD_CLIENT: self.pod}

@@ -311,7 +311,7 @@ async def test_the_room_that_its_callers_have_left_goes_with_the_call_whatever_t
     def fails(_: object) -> None:
         raise ValueError("the file's own")
 
-    monkeypatch.setattr(rooms, "leave", note)
+    monkeypatch.setattr(rooms, "free", note)
     monkeypatch.setenv("VOICEFLEET_DELETE_EMPTY_ROOM", setting)
     async with answered() as one:
         for who in leaving:

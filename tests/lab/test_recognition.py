@@ -17,7 +17,7 @@ SIDES = {
     for name, call in CALLS.items()
     for side, phrases, turns in (
         ("caller", call.caller_phrases, [e.caller for e in call.exchanges]),
-        ("agent", call.agent_phrases, [call.greeting, *(e.agent for e in call.exchanges)]),
+        ("agent", call.agent_phrases, [call.greeting, *(e.expected for e in call.exchanges)]),
     )
 }
 FOREIGN = [

@@ -70,6 +70,22 @@ async def test_a_session_without_a_room_does_not_end_with_its_caller() -> None:
         )
 
 
+def test_a_session_that_waits_for_somebody_is_told_from_one_that_has_no_room() -> None:
+    async def read() -> tuple[bool, bool, bool]:
+        without, waiting, linked = text_session(), text_session(), text_session()
+        for session in (waiting, linked):
+            session._room_io = RoomIO(session, rtc.Room(), options=RoomOptions())
+        linked.room_io._participant_available_fut.set_result(object())  # type: ignore[arg-type]
+        waits = livekit_session.is_waiting
+        return waits(without), waits(waiting), waits(linked)
+
+    expect(
+        asyncio.run(read()) == (False, True, False),
+        "LiveKit's RoomIO no longer tells by `linked_participant` whom it serves: a call to which"
+        f" nobody comes keeps its slot, or a living one is ended. {WHERE}",
+    )
+
+
 def test_a_caller_who_hangs_up_leaves_for_a_reason_that_livekit_ends_a_session_for() -> None:
     expect(
         rtc.DisconnectReason.CLIENT_INITIATED in livekit_session.HUNG_UP,

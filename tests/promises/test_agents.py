@@ -74,10 +74,6 @@ async def test_a_caller_is_told_what_they_hold_before_their_camera(run_stack: Ru
     async with run_stack("vision", script="vision") as up:
         done = await caller.place_call(plan(up, "vision"))
     assert timeline.verdict(done) is None
-    assert [turn.expected for turn in done.turns[1:3]] == [
-        "You are holding a red circle.",
-        "That is a blue triangle, I believe.",
-    ]
     assert causes(up) == ["caller_left"]
 
 

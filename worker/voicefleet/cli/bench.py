@@ -108,7 +108,8 @@ async def _measure_footprint(agent: str, calls: int, binary: Path | None) -> int
                 print(f"call {number:>2}: {one.cores:.3f} cores, {one.own_mib:.0f} MiB", flush=True)
     shutil.rmtree(folder)
     cores, memory = ([getattr(one, name) for one in found] for name in ("cores", "own_mib"))
-    print(f"\nthe process of a call of {agent}, in its steady state")
+    weighed = f"{len(found)} of {calls} weighed"
+    print(f"\nthe process of a call of {agent}, in its steady state ({weighed})")
     print(f"  CPU in cores         {report.spread(cores, unit='')}")
     print(f"  memory of its own    {report.spread(memory, unit='MiB')}")
     return ExitCode.OK

@@ -81,7 +81,7 @@ async def end(ctx: JobContext) -> None:
         if inspect.isawaitable(result):
             await result
     finally:
-        await supervisor.leave_the_room()
+        await supervisor.free_the_room()
 
 
 async def simulation_ended(simulation: Any) -> None:
@@ -116,6 +116,7 @@ class CallSupervisor:
         self._was_entered = False
         # One who is back is dispatched for once, whoever notices.
         self._dispatching = asyncio.Lock()
+        self._dispatches = set[asyncio.Task[None]]()
         self._known: set[AgentSession[Any]] = set()
         self._open: set[AgentSession[Any]] = set()
         self._stop_watching: Callable[[], None] = lambda: None
@@ -149,11 +150,11 @@ class CallSupervisor:
         """The agent file's own code is done, but for what its sessions do."""
         self._entrypoint_ended.set()
 
-    async def leave_the_room(self) -> None:
-        """Leave it so that a caller who comes back, or has, is answered again."""
-        if self._call.deletes_empty_room and self._ending.is_callers:
+    async def free_the_room(self) -> None:
+        """Leave it as one in which a caller who comes back, or has, is answered again."""
+        if self._call.deletes_empty_room and self._ending.was_the_callers:
             async with self._dispatching:
-                await rooms.leave(self._ctx)
+                await rooms.free(self._ctx)
 
     async def close_sessions(self) -> None:
         """Close those that LiveKit leaves open, before the room goes and the end is told."""
@@ -180,59 +181,82 @@ class CallSupervisor:
         # The slot is free from now on: a session takes seconds to close, and the next caller waits.
         if not self._ending.somebody_left(participant):
             return
-        if self._pod is not None:
-            self._pod.send(CallEnding())
-        self._start(self._leave_if_still_empty(), "leave if still empty")
+        self._tell_ending()
+        self._start(self._end_if_still_empty(), "end if still empty")
 
     def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         if not livekit_session.is_caller(participant):
             return
         self._was_entered = True
-        if self._ending.leaves:
+        if self._ending.is_for_absence:
             # What the file does at the end of a call may take a minute.
-            self._start(self._dispatch_again(), "dispatch again")
+            self._dispatch_again()
 
-    async def _dispatch_again(self) -> None:
-        if self._call.deletes_empty_room:
+    def _dispatch_again(self) -> None:
+        async def dispatch() -> None:
             async with self._dispatching:
                 await rooms.dispatch_again(self._ctx)
+
+        if self._call.deletes_empty_room:
+            self._dispatches.add(asyncio.create_task(dispatch(), name="dispatch again"))
 
     def _session_closed(self, session: AgentSession[Any], event: CloseEvent) -> None:
         self._open.discard(session)
         self._tell_sessions()
         has_left = event.reason is CloseReason.PARTICIPANT_DISCONNECTED
+        if has_left and (self._ending.has_emptied or not rooms.callers(self._ctx.room)):
+            self._start(self._end_for_absence(), "end for absence")
         if rooms.callers(self._ctx.room) and (self._open or has_left):
             # The call goes on: with those who have the other sessions, or with one whom the agent
             # file may serve next. Without a session the pod looks after it.
             return
         self._ending.session_closed(event)
-        if has_left:
-            self._start(self._leave_the_empty_room(), "leave the empty room")
 
     async def _end_if_nobody_comes(self) -> None:
         # The session waits, and with it the slot, until LiveKit closes the room after minutes.
         # Without a session the pod looks after the call.
         passed_seconds = time.monotonic() - self._began_at
         await asyncio.sleep(self._call.empty_room_seconds - passed_seconds)
-        if not self._was_entered and not await rooms.is_entered(self._ctx):
-            self._ending.nobody_is_there(Cause.NOBODY_CAME)
+        if self._was_entered or not self._open or rooms.is_prepared(self._ctx):
+            return
+        if not all(livekit_session.is_waiting(one) for one in self._open):
+            return
+        is_entered = await rooms.is_entered(self._ctx) or self._was_entered
+        if not is_entered and self._ending.cause is None:
+            self._tell_ending()
+            self._nobody_is_there(Cause.NOBODY_CAME)
 
-    async def _leave_if_still_empty(self) -> None:
+    async def _end_if_still_empty(self) -> None:
         # A session that had not met its caller yet waits for the next one, and does not close.
         await asyncio.sleep(STILL_EMPTY_SECONDS)
         if not rooms.callers(self._ctx.room):
-            await self._leave_the_empty_room()
+            await self._end_for_absence()
 
-    async def _leave_the_empty_room(self) -> None:
-        # LiveKit would keep the job, and so the slot, until the room's departure time-out.
+    async def _end_for_absence(self) -> None:
+        """End the call whose caller has left, unless the agent file serves the next one. LiveKit
+        would keep the job, and so the slot, until the room's departure time-out.
+        """
         await self._entrypoint_ended.wait()
-        is_somebody_there = bool(rooms.callers(self._ctx.room))
-        if is_somebody_there and self._open:
-            # The file has opened a session for the next one.
-            return
+        if rooms.callers(self._ctx.room):
+            if not self._open:
+                # For one who is back, the file may be about to open a session.
+                await asyncio.sleep(STILL_EMPTY_SECONDS)
+            if self._open:
+                return
         self._ending.nobody_is_there(Cause.CALLER_LEFT)
-        if is_somebody_there:
-            await self._dispatch_again()
+        if rooms.callers(self._ctx.room):
+            self._dispatch_again()
+
+    def _nobody_is_there(self, cause: Cause) -> None:
+        """End the call for this, whatever the entrypoint waits for."""
+        self._ending.nobody_is_there(cause)
+        if self._entrypoint is not None and not self._entrypoint_ended.is_set():
+            self.cancels_entrypoint = True
+            self._entrypoint.cancel()
+
+    def _tell_ending(self) -> None:
+        if self._pod is not None:
+            self._pod.send(CallEnding())
 
     def _tell_sessions(self) -> None:
         if self._pod is not None:
@@ -249,11 +273,7 @@ class CallSupervisor:
     async def _obey(self, pod: PodClient) -> None:
         async for order in pod.orders():
             if order.cause in (Cause.CALLER_LEFT, Cause.NOBODY_CAME):
-                # Whatever the entrypoint waits for, nobody is there.
-                self._ending.nobody_is_there(order.cause)
-                if self._entrypoint is not None and not self._entrypoint_ended.is_set():
-                    self.cancels_entrypoint = True
-                    self._entrypoint.cancel()
+                self._nobody_is_there(order.cause)
             else:
                 await self._ending.politely(order.cause)
 
@@ -269,7 +289,7 @@ class CallSupervisor:
             self._pod.send(CallEnded(cause=cause, seconds=seconds))
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._dispatches, return_exceptions=True)
         if self._pod is not None:
             await self._pod.flush()
 

@@ -25,17 +25,18 @@ HANG_UP_WITHIN_SECONDS = 2.0
 
 
 class Ending:
-    """Belongs to the job's event loop. `cause` is None until the call is ended from here. `leaves`:
-    the job ends because nobody was there, and whoever joins now meets no agent.
+    """Belongs to the job's event loop. `cause` is None until the call is ended from here.
+    `is_for_absence`: the job ends because nobody was there, and whoever joins now meets no agent.
+    `has_emptied`: the last caller has left the room, and no session has started since.
     """
 
     def __init__(self, ctx: JobContext, farewell: str) -> None:
         self._ctx = ctx
         self._farewell = farewell
         self.cause: Cause | None = None
-        self.leaves = False
+        self.is_for_absence = False
+        self.has_emptied = False
         self._closed_for: Cause | None = None
-        self._is_alone = False
 
     async def politely(self, cause: Cause) -> None:
         """Say farewell if there is a session that can, hang up and end the job; once.
@@ -80,21 +81,25 @@ class Ending:
     def nobody_is_there(self, cause: Cause) -> None:
         """End the job whose room is empty, for this cause; nobody hears a farewell."""
         if self.cause is None:
-            self.leaves = True
+            self.is_for_absence = True
             self.cause = self._closed_for or cause
             self._ctx.shutdown(self.cause.value)
 
     @property
-    def is_callers(self) -> bool:
+    def was_the_callers(self) -> bool:
         """Whether the call ends because its caller has left, or never came."""
         ends = (Cause.CALLER_LEFT, Cause.NOBODY_CAME)
         return self.cause in ends or self._closed_for is Cause.CALLER_LEFT or self._is_alone
+
+    @property
+    def _is_alone(self) -> bool:
+        return self.has_emptied and not rooms.callers(self._ctx.room)
 
     def somebody_left(self, participant: rtc.RemoteParticipant) -> bool:
         """A participant has left the room. True if that was the last one, and hung up: LiveKit then
         closes the session, unless the agent file has asked for another end.
         """
-        self._is_alone = not rooms.callers(self._ctx.room)
+        self.has_emptied = self.has_emptied or not rooms.callers(self._ctx.room)
         hung_up = participant.disconnect_reason in livekit_session.HUNG_UP
         session = session_of(self._ctx)
         if session is None:
@@ -102,8 +107,9 @@ class Ending:
         return self._is_alone and hung_up and livekit_session.ends_with_its_caller(session)
 
     def session_starts(self) -> None:
-        """One that takes the place of a session that failed; the call goes on."""
+        """One in the place of a session that failed, or for the next caller: the call goes on."""
         self._closed_for = None
+        self.has_emptied = False
 
     def session_closed(self, event: CloseEvent) -> None:
         """The last session has closed. Its caller left, or it failed: that ends the call."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+import time
+from collections.abc import Awaitable, Container, Sequence
 from typing import TypeVar
 
 from livekit import api, rtc
@@ -17,9 +18,16 @@ T = TypeVar("T")
 
 ANSWERED_WITHIN_SECONDS = 2.0
 
-# LiveKit's own default (livekit-server 1.13.5, pkg/config/config.go). Whoever has a room stay for
+# A backend that dispatches hears of its caller from the page, or from LiveKit's webhook.
+BACKEND_WITHIN_SECONDS = 2.0
+
+# A dispatch has its job long before, or nobody took it. Two clocks are compared.
+ANSWERED_BY_SECONDS = 15.0
+
+# LiveKit's own defaults (livekit-server 1.13.5, pkg/config/config.go). Whoever has a room stay for
 # longer wants it to stay.
 USUAL_DEPARTURE_SECONDS = 20
+USUAL_EMPTY_SECONDS = 300
 
 
 def callers(room: rtc.Room) -> list[rtc.RemoteParticipant]:
@@ -42,6 +50,13 @@ def talk_with_each_other(room: rtc.Room) -> bool:
     return len(heard) >= 2
 
 
+def is_prepared(ctx: JobContext) -> bool:
+    """Whether somebody has made the room for later: it stays for longer than usual before anybody
+    enters it.
+    """
+    return ctx.job.room.empty_timeout > USUAL_EMPTY_SECONDS
+
+
 async def is_entered(ctx: JobContext) -> bool:
     """Whether a caller is in the room, by LiveKit's own list: it tells a room of those who publish
     nothing up to 3 s late. True where it cannot be known. Never raises.
@@ -52,54 +67,76 @@ async def is_entered(ctx: JobContext) -> bool:
     return there is None or any(livekit_session.is_caller(who) for who in there)
 
 
-async def leave(ctx: JobContext) -> None:
-    """Delete the room if nobody but this agent and its avatar is in it, so that a caller who comes
-    back rings again: LiveKit dispatches agents into a room when it is made, and keeps an empty one
-    for a while. Where one is back already, dispatch again. Never raises: the call has ended.
+async def free(ctx: JobContext) -> None:
+    """Delete the room if no caller and no other agent is in it, so that a caller who comes back
+    rings again: LiveKit dispatches agents into a room when it is made, and keeps an empty one for a
+    while. Where one is back already, dispatch again. Never raises: the call has ended.
     """
-    if not ctx.is_fake_job():
-        await _tried(ctx, _leave(ctx), "the room could not be left as it should be")
+    if ctx.is_fake_job():
+        return
+    others = await _tried(ctx, _there(ctx), "the room was not asked about") or ()
+    if any(livekit_session.is_caller(who) for who in others):
+        await dispatch_again(ctx)
+    elif others:
+        await _tried(ctx, _delete(ctx, others), "an empty room could not be deleted")
 
 
 async def dispatch_again(ctx: JobContext) -> None:
     """Have LiveKit dispatch another agent for one who is back while this one leaves, as it did for
-    this one. Never raises.
+    this one; unless the caller's backend does so, which is given the time to. Never raises.
     """
-    await _tried(ctx, _dispatch_again(ctx), "no agent could be asked for one who is back")
+    if ctx.job.type == agent.JobType.JT_ROOM:
+        # Where there is a job for each participant, LiveKit has dispatched.
+        await asyncio.sleep(BACKEND_WITHIN_SECONDS)
+        await _tried(ctx, _dispatch_again(ctx), "no agent could be asked for one who is back")
 
 
-async def _leave(ctx: JobContext) -> None:
+async def _delete(ctx: JobContext, others: Sequence[models.ParticipantInfo]) -> None:
     room, own = ctx.job.room, ctx.local_participant_identity
-    others = [who for who in await _there(ctx) if who.identity != own]
-    if any(livekit_session.is_caller(who) for who in others):
-        await _dispatch_again(ctx)
-        return
-    is_empty = all(livekit_session.is_avatar(who) for who in others)
-    if is_empty and room.departure_timeout <= USUAL_DEPARTURE_SECONDS:
+    are_none = all(who.identity == own or not _serves(who) for who in others)
+    is_to_stay = room.departure_timeout > USUAL_DEPARTURE_SECONDS
+    # Asked again, of what came in meanwhile. Without its connection, this may be another room.
+    if are_none and not is_to_stay and not callers(ctx.room) and ctx.room.isconnected():
         await ctx.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
+
+
+def _serves(who: models.ParticipantInfo) -> bool:
+    """Another agent, who may have something to do. Avatars and recorders leave with the room."""
+    is_agent = who.kind == models.ParticipantInfo.AGENT
+    return is_agent and not livekit_session.is_avatar(who)
 
 
 async def _dispatch_again(ctx: JobContext) -> None:
     job = ctx.job
-    if job.type != agent.JobType.JT_ROOM:
-        # LiveKit itself dispatches for each participant.
+    there = {who.identity: who for who in await _there(ctx)}
+    if not any(livekit_session.is_caller(who) for who in there.values()):
         return
     dispatches = await ctx.api.agent_dispatch.list_dispatch(job.room.name)
-    namesakes = [one for one in dispatches if one.agent_name == job.agent_name]
-    newest = max(namesakes, key=lambda one: one.state.created_at, default=None)
-    if newest is None or newest.id != job.dispatch_id:
-        # The caller's backend has asked by itself, or this agent has already.
+    own = next((one for one in dispatches if one.id == job.dispatch_id), None)
+    if own is None or any(
+        one.agent_name == job.agent_name and one.id != own.id and _is_answered(one, there)
+        for one in dispatches
+    ):
+        # The caller's backend has asked by itself, or this job has already.
         return
     logger.info("a caller is back: dispatched again", extra={"room_id": job.room.name})
     await ctx.api.agent_dispatch.create_dispatch(
         api.CreateAgentDispatchRequest(
             room=job.room.name,
-            agent_name=job.agent_name,
-            metadata=job.metadata,
-            attributes=dict(job.attributes),
-            deployment=job.deployment,
+            agent_name=own.agent_name,
+            metadata=own.metadata,
+            attributes=dict(own.attributes),
+            deployment=own.deployment,
+            restart_policy=own.restart_policy,
         )
     )
+
+
+def _is_answered(one: api.AgentDispatch, there: Container[str]) -> bool:
+    """Whether its agent is in the room, or may still come."""
+    age_seconds = time.time() - one.state.created_at / 1e9
+    is_new = not one.state.jobs and age_seconds < ANSWERED_BY_SECONDS
+    return is_new or any(job.state.participant_identity in there for job in one.state.jobs)
 
 
 async def _there(ctx: JobContext) -> Sequence[models.ParticipantInfo]:

@@ -44,10 +44,12 @@ class Footprint:
 
 
 class Scales:
-    """Weighs the process of one call at a time, until cancelled."""
+    """Weighs the process of the call that begins next, until cancelled."""
 
     def __init__(self, worker_pid: int, livekit_url: str) -> None:
         self._worker_pid, self._livekit_url = worker_pid, livekit_url
+        # That of the call before may be on its way out.
+        self._older = call_processes(worker_pid, livekit_url)
         self._samples: list[tuple[float, float, float]] = []
 
     async def weigh(self) -> None:
@@ -57,10 +59,14 @@ class Scales:
                 if process is not None:
                     times, own = process.cpu_times(), process.memory_full_info().uss
                     self._samples.append((time.monotonic(), times.user + times.system, own / MIB))
-                elif found := call_processes(self._worker_pid, self._livekit_url):
+                elif found := self._new_processes():
                     process = found[0]
                     await asyncio.sleep(STEADY_AFTER_SECONDS)
                 await asyncio.sleep(WEIGH_EVERY_SECONDS)
+
+    def _new_processes(self) -> list[psutil.Process]:
+        found = call_processes(self._worker_pid, self._livekit_url)
+        return [process for process in found if process not in self._older]
 
     def footprint(self) -> Footprint | None:
         """None if the call was too short to be weighed."""

@@ -38,8 +38,9 @@ NO_CALLERS: tuple[int, ...] = (
 
 
 def is_caller(who: rtc.Participant | models.ParticipantInfo) -> bool:
-    """Whether an agent may serve this participant."""
-    return who.kind not in NO_CALLERS and not is_avatar(who)
+    """Whether an agent may serve this participant: not one who only listens, unseen by the room."""
+    is_hidden = isinstance(who, models.ParticipantInfo) and who.permission.hidden
+    return who.kind not in NO_CALLERS and not is_avatar(who) and not is_hidden
 
 
 def is_avatar(who: rtc.Participant | models.ParticipantInfo) -> bool:
@@ -54,6 +55,14 @@ def ends_with_its_caller(session: AgentSession[Any]) -> bool:
     with contextlib.suppress(RuntimeError):
         return session.room_io._options.close_on_disconnect
     # Started without a room: LiveKit watches over no caller.
+    return False
+
+
+def is_waiting(session: AgentSession[Any]) -> bool:
+    """Whether it waits for somebody to come into its room."""
+    with contextlib.suppress(RuntimeError):
+        return session.room_io.linked_participant is None
+    # Started without a room.
     return False
 
 

@@ -32,9 +32,9 @@ class CallCost:
 # file's own imports.
 VOICE = CallCost(per_cpu=4, size_bytes=150 * MIB)
 
-# A camera of 720p at 30 frames a second, looked at once a turn, makes of 0.15 cores and 70 MiB 0.23
-# and 100 MiB (`voicefleet bench --footprint`, and that with `--agent vision`; medians of 3 calls on
-# 2 cores). A scene that moves more is more to decode.
+# 0.23 cores and 100 MiB with `vision` and a camera of 720p at 30 frames a second, looked at once a
+# turn, where `assistant` has 0.15 and 70 (`voicefleet bench --footprint`; medians of 3 calls on 2
+# cores). A scene that moves more is more to decode.
 VIDEO = CallCost(per_cpu=2, size_bytes=200 * MIB)
 
 # LiveKit weighs a call by PSS, in which the models it shares count too: with few processes that is

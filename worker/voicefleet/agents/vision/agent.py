@@ -46,6 +46,8 @@ class Onlooker(Agent):
         """
         picture = await self._eyes.look()
         if picture is not None:
+            # LiveKit keeps what is changed in its own for the request after a tool call.
+            chat_ctx = chat_ctx.copy()
             items = chat_ctx.items
             last = max((i for i, item in enumerate(items) if _is_callers(item)), default=len(items))
             items.insert(last, ChatMessage(role="user", content=[picture]))

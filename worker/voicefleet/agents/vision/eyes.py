@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from livekit import rtc
 from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.llm import ImageContent
+from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.utils import images
 
 # A model scales what is larger down to this, and a larger one costs time on the way to it.
@@ -63,8 +64,8 @@ class Eyes:
         publication: rtc.RemoteTrackPublication,
         participant: rtc.RemoteParticipant,
     ) -> None:
-        # Avatars and recorders have video too.
-        is_callers = participant.kind in DEFAULT_PARTICIPANT_KINDS
+        is_avatar = ATTRIBUTE_PUBLISH_ON_BEHALF in participant.attributes
+        is_callers = participant.kind in DEFAULT_PARTICIPANT_KINDS and not is_avatar
         if is_callers and isinstance(track, rtc.RemoteVideoTrack):
             watching = asyncio.create_task(self._watch(track), name="watch a track")
             self._shown[track.sid] = _Shown(publication, watching)
