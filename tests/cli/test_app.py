@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from voicefleet import settings
 from voicefleet.cli import app
 from voicefleet.errors import EXIT_CODE_MEANINGS, ExitCode
+from voicefleet.providers import turns
 from voicefleet.telemetry import logs
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -126,13 +128,55 @@ def test_no_livekit_ends_the_start_with_its_own_code(
     assert "LIVEKIT_URL" in fix
 
 
+STOCK = """
+from livekit.agents import AgentServer, JobContext
+from livekit.plugins import deepgram, openai
+{more}
+server = AgentServer()
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    print(deepgram.STT, openai.LLM)
+"""
+
+
+def test_check_doubts_a_file_whose_own_plugins_have_no_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """All was well, and each call failed at its first word. A file may have its keys elsewhere."""
+    (tmp_path / "stock.py").write_text(STOCK.format(more=""))
+    monkeypatch.setenv("VOICEFLEET_AGENT", str(tmp_path / "stock.py"))
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    app.run(["check"])
+    shown = capsys.readouterr().out
+    assert "warn  providers: livekit.plugins.deepgram usually reads DEEPGRAM_API_KEY" in shown
+    assert "OPENAI_API_KEY" not in shown
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "key")
+    app.run(["check"])
+    assert "ok    providers: not asked" in capsys.readouterr().out
+
+
+def test_check_misses_the_weights_of_a_turn_detector_that_the_file_brings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # As `from livekit.plugins.turn_detector.multilingual import MultilingualModel` leaves it.
+    detector = "class MultilingualModel:\n    __module__ = 'livekit.plugins.turn_detector.base'"
+    (tmp_path / "detects.py").write_text(STOCK.format(more=detector))
+    monkeypatch.setenv("VOICEFLEET_AGENT", str(tmp_path / "detects.py"))
+    monkeypatch.setattr(turns, "missing_weights", lambda: ["languages.json"])
+    app.run(["check"])
+    shown = capsys.readouterr().out
+    assert "FAIL  turn detector of the agent file: the turn-detector plugin has no lang" in shown
+    assert "VOICEFLEET_TURN_DETECTION=multilingual voicefleet models" in shown
+
+
 def test_a_call_with_nothing_to_say_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
         monkeypatch.setenv(name, "ws://localhost:1")
     assert app.run(["call", "assistant"]) == ExitCode.USAGE
-    assert "--conversation or --say" in lines_of(capsys)[-1]
+    assert "needs --conversation or --say, and neither is given" in lines_of(capsys)[-2]
 
 
 def test_what_no_one_foresaw_is_an_error_with_a_code(

@@ -40,5 +40,12 @@ def test_an_agent_that_shows_no_transcript_is_said_to_show_none() -> None:
     assert "shows no transcript" in report.conversation(call_of(Turn(said="Hi.", expected="")))
 
 
+def test_where_nothing_was_expected_the_words_are_the_agents() -> None:
+    """The same call said what was heard, and below it that nothing was."""
+    turn = Turn(said="Hi.", expected="", heard="", agent_said="Hello.", agent_heard="Hi.")
+    shown = report.conversation(call_of(turn))
+    assert "caller heard a voice; the words are the agent's own account" in shown
+
+
 def test_a_call_without_an_answer_has_no_gaps() -> None:
     assert report.conversation(call_of()).endswith("gaps of the turns: none")

@@ -97,6 +97,17 @@ def test_the_verdict_names_the_turn_that_went_wrong(turn: Turn, problem: str) ->
     assert "call-1" in found.fix
 
 
+def test_an_error_that_the_agent_reports_again_and_again_is_told_once() -> None:
+    texts = [f"type='stt_error' timestamp={number}.5 label='x'" for number in range(9)]
+    failed = dataclasses.replace(
+        call(changed(ASKED, answered_at_seconds=None, heard="")), agent_errors=(*texts, "y" * 999)
+    )
+    found = verdict(failed)
+    assert found is not None
+    assert "the agent reports 9 times: type='stt_error' label='x'" in found.problem
+    assert len(found.problem) < 600
+
+
 def test_where_nothing_is_expected_the_transcript_of_the_agent_decides() -> None:
     turn = changed(ASKED, expected="", heard="")
     assert verdict(call(changed(GREETING, expected="", heard=""), turn)) is None

@@ -13,6 +13,9 @@ from voicefleet.lab import processes, stack
 
 pytestmark = pytest.mark.server
 
+ROOT = Path(__file__).parents[2]
+WITHOUT_KEYS = (ROOT / "docs" / "your-agent-without-keys.md").read_text(encoding="utf-8")
+
 
 def environment(home: Path, binary: Path) -> dict[str, str]:
     return stack.clean_environment() | {"HOME": str(home), "LIVEKIT_SERVER_BIN": str(binary)}
@@ -48,6 +51,22 @@ def test_a_kept_stack_can_be_called_again_and_is_gone_when_stopped(
     assert stopped.returncode == ExitCode.OK
     assert not any(psutil.pid_exists(part.pid) for part in up.parts)
     assert not state.exists()
+
+
+def test_the_agent_of_the_documents_is_called_without_a_key_as_they_say(
+    tmp_path: Path, livekit_server_binary: Path
+) -> None:
+    for language, name in (("python", "agent.py"), ("toml", "talk.toml")):
+        (block,) = re.findall(rf"^```{language}\n(.*?)^```", WITHOUT_KEYS, re.M | re.S)
+        (tmp_path / name).write_text(block)
+    (command,) = re.findall(r"^\.venv/bin/voicefleet demo (--agent agent.+)$", WITHOUT_KEYS, re.M)
+    done = demo(tmp_path, livekit_server_binary, *command.split())
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert "called price" in done.stdout
+    # What is said to it has to be known, and a path is seen from here.
+    nobody = demo(tmp_path, livekit_server_binary, "--agent", "agent.py")
+    assert nobody.returncode == ExitCode.USAGE
+    assert "give --conversation FILE" in nobody.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

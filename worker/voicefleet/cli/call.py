@@ -16,13 +16,16 @@ from voicefleet.settings.livekit import LIVEKIT_ACCESS, LiveKit
 
 
 def call(
-    agent: Annotated[str | None, typer.Argument(help="The agent's name in dispatches.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Argument(help="The agent's name in dispatches; without, whoever has no name comes."),
+    ] = None,
     conversation: Annotated[
         str | None, typer.Option(help="A conversation that ships, or the path of a .toml file.")
     ] = None,
     say: Annotated[list[str] | None, typer.Option(help="A line to say; repeat for more.")] = None,
     expect: Annotated[
-        list[str] | None, typer.Option(help="What the agent should answer to the line.")
+        list[str] | None, typer.Option(help="What the agent should answer to the line, whole.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to join, and for each answer.")] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the timeline as JSON.")] = False,
@@ -33,8 +36,10 @@ def call(
     """
     settings = settings_module.load().require(*LIVEKIT_ACCESS)
     if bool(conversation) == bool(say):
+        given = "both are" if conversation else "neither is"
         raise errors.UsageError(
-            "a call needs one script", fix="give --conversation or --say, not both"
+            f"a call needs --conversation or --say, and {given} given",
+            fix='give one of them, as --say "Hello."',
         )
     script = (
         conversations.load(conversation)

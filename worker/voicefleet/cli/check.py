@@ -18,7 +18,7 @@ from voicefleet.livekit_compat import server as livekit_server
 from voicefleet.livekit_compat import versions
 from voicefleet.pod import reach as livekit_reach
 from voicefleet.pod.pod import port_taken, require_time_to_stop
-from voicefleet.providers import model_files, preflight
+from voicefleet.providers import keys, model_files, preflight
 from voicefleet.providers import reach as provider_reach
 from voicefleet.settings import Settings
 from voicefleet.settings.livekit import LIVEKIT_ACCESS
@@ -28,6 +28,12 @@ from voicefleet.telemetry import reports
 ANY_HOST = "0.0.0.0"
 
 Check = tuple[str, Callable[[], str | None]]
+
+
+class Doubt(str):
+    """What a check has to tell that may be wrong, or as it is meant to be."""
+
+    __slots__ = ()
 
 
 def check() -> int:
@@ -68,9 +74,11 @@ def steps(settings: Settings) -> Iterator[Check]:
     if not loaded:
         yield "providers", lambda: "not asked, because the agent file does not load"
         return
-    parts = loaded[0].parts
+    parts, plugins = loaded[0].parts, loaded[0].plugins
+    if "turn_detector" in plugins:
+        yield "turn detector of the agent file", model_files.require_plugin
     if not parts:
-        yield "providers", lambda: "not asked, because the agent file brings its own"
+        yield "providers", partial(_own_providers, plugins)
         return
     for part in preflight.parts_to_make(settings.providers, parts):
         yield CHAIN_SETTING[part], partial(preflight.make, settings.providers, part)
@@ -85,7 +93,8 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
     except VoicefleetError as error:
         typer.echo(f"FAIL  {name}: {' '.join(error.problem.split())}\n      fix: {error.fix}")
         return error.exit_code
-    typer.echo(f"ok    {name}{f': {detail}' if detail else ''}")
+    word = "warn" if isinstance(detail, Doubt) else "ok"
+    typer.echo(f"{word:<5} {name}{f': {detail}' if detail else ''}")
     return ExitCode.OK
 
 
@@ -101,6 +110,18 @@ def _agent_file(settings: Settings, loaded: list[AgentFile]) -> str:
     replaced = livekit_server.replaced_options(hosted.server, own)
     theirs = f"; settings replace its {', '.join(replaced)}" if replaced else ""
     return f"{settings.agent.file}, {called}{theirs}"
+
+
+def _own_providers(plugins: frozenset[str]) -> str:
+    given = settings_module.environment()
+    missing = [
+        f"livekit.plugins.{plugin} usually reads {name}, which is not set"
+        for plugin, name in sorted(keys.KEY_OF.items())
+        if plugin in plugins and not given.get(name)
+    ]
+    if missing:
+        return Doubt(f"{'; '.join(missing)} (the agent file may give its own)")
+    return "not asked, because the agent file brings its own"
 
 
 def _port(settings: Settings) -> str:

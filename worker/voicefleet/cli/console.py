@@ -17,6 +17,7 @@ from livekit.agents import cli as livekit_cli
 from voicefleet import errors
 from voicefleet import settings as settings_module
 from voicefleet.cli import signals
+from voicefleet.cli.demo import whole_path
 from voicefleet.errors import ExitCode
 from voicefleet.job import agent_file
 from voicefleet.job.agent_file import AgentFile
@@ -51,7 +52,8 @@ def console(
 ) -> int:
     """Talk with an agent in this terminal. This needs no LiveKit, and without --keys no key.
 
-    The stand-in model knows the lines of one conversation, which are shown, and nothing else.
+    The stand-in model knows the lines of one conversation, which are shown, and nothing else. What
+    only hears or speaks is not used: errors of those are not shown.
     """
     settings = settings_module.load()
     hosted = agent_file.load(agent or settings.agent.file)
@@ -62,7 +64,23 @@ def console(
         return _aloud(settings, hosted)
     if keys:
         return signals.run(_typed(hosted, None))
-    return signals.run(_typed(hosted, script or hosted.agent_name))
+    return signals.run(_typed(hosted, _script(hosted, script)))
+
+
+def _script(hosted: AgentFile, script: str | None) -> str:
+    """What the stand-ins shall know.
+
+    :raises UsageError: if nothing is known of this agent.
+    """
+    if script is not None:
+        return whole_path(script)
+    if hosted.agent_name in conversation.shipped_names():
+        return hosted.agent_name
+    raise errors.UsageError(
+        f"the stand-in model knows no conversation with {hosted.agent_name or hosted.source!r}",
+        fix="give --conversation FILE, as docs/your-agent-without-keys.md shows, or --keys to use"
+        " your providers",
+    )
 
 
 async def _typed(hosted: AgentFile, script: str | None) -> int:

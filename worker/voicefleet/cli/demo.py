@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,17 +23,30 @@ from voicefleet.lab.stack import Stack
 TRACE_WITHIN_SECONDS = 20.0
 
 HOW_TO_GO_ON = """
-The stack is still up, with its logs in {folder}. To call it again:
-  LIVEKIT_URL={url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret} \\
-    {command} call {agent} --conversation {conversation}
+The stack is still up, with its logs in {folder}. What uses it needs its environment:
+{environment}
+To call it again:
+  {command} call {agent} --conversation {conversation}
+To host an agent of yours beside it (docs/your-agent-without-keys.md):
+  VOICEFLEET_AGENT=path/to/agent.py {command} start
 To stop it:
   {command} demo --stop"""
 
 
 def demo(
     agent: Annotated[
-        str, typer.Option(help=f"One of {', '.join(conversation.shipped_names())}.")
+        str,
+        typer.Option(
+            help=f"One of {', '.join(conversation.shipped_names())}; or yours, a path or a module,"
+            " with --conversation."
+        ),
     ] = "assistant",
+    script: Annotated[
+        str | None,
+        typer.Option(
+            "--conversation", help="What caller and stand-in model say: the path of a .toml file."
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the stack that --keep left.")] = False,
     trace: Annotated[
@@ -53,35 +67,67 @@ def demo(
         raise errors.UsageError(
             "the stack of an earlier demo is still up", fix=f"{_command()} demo --stop"
         )
+    called = _called(agent, script)
     binary = settings_module.load().lab.livekit_server_bin
     behaviours = tuple(behaviour or ())
     if trace:
-        return signals.run(_traced_demo(agent, binary, behaviours, keep=keep))
-    return signals.run(_demo(agent, binary, behaviours, keep=keep))
+        return signals.run(_traced_demo(called, binary, behaviours, keep=keep))
+    return signals.run(_demo(called, binary, behaviours, keep=keep))
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Whom to call, as VOICEFLEET_AGENT, and by which conversation: its name or its whole path."""
+
+    agent: str
+    conversation: str
+
+
+def _called(agent: str, script: str | None) -> Called:
+    """The worker has a folder of its own, so a path is made whole.
+
+    :raises UsageError: if there is no conversation for this agent.
+    """
+    if script is not None:
+        path = Path(agent)
+        return Called(str(path.resolve()) if path.suffix == ".py" else agent, whole_path(script))
+    if agent in conversation.shipped_names() or agent.endswith(".toml"):
+        script = whole_path(agent)
+        return Called(conversation.load(script).agent, script)
+    raise errors.UsageError(
+        f"nobody knows what to say to {agent!r}",
+        fix="give --conversation FILE, as docs/your-agent-without-keys.md shows; agents with one of"
+        f" their own: {', '.join(conversation.shipped_names())}",
+    )
+
+
+def whole_path(script: str) -> str:
+    """The conversation as a process in another folder finds it."""
+    return str(Path(script).resolve()) if script.endswith(".toml") else script
 
 
 async def _traced_demo(
-    agent: str, binary: Path | None, behaviours: tuple[str, ...], *, keep: bool
+    called: Called, binary: Path | None, behaviours: tuple[str, ...], *, keep: bool
 ) -> int:
     async with otlp_receiver.listening() as receiver:
-        return await _demo(agent, binary, behaviours, keep=keep, receiver=receiver)
+        return await _demo(called, binary, behaviours, keep=keep, receiver=receiver)
 
 
 async def _demo(
-    agent: str,
+    called: Called,
     binary: Path | None,
     behaviours: tuple[str, ...],
     *,
     keep: bool,
     receiver: OtlpReceiver | None = None,
 ) -> int:
-    script = conversation.load(agent)
+    script = conversation.load(called.conversation)
     server = await livekit_server.obtain(binary=binary, progress=_say)
 
     _say("the stack, in seconds since its start")
     folder = stack.new_folder()
     extra = (("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url),) if receiver else ()
-    plan = stack.Plan(script.agent, agent, folder, server, behaviours, extra)
+    plan = stack.Plan(called.agent, called.conversation, folder, server, behaviours, extra)
     up = await stack.up(plan, _say_part)
     stays_up = has_logs_to_read = False
     try:
@@ -105,7 +151,7 @@ async def _demo(
 
     if stays_up:
         stack.save(up, stack.state_file())
-        _say(_how_to_go_on(up, agent))
+        _say(_how_to_go_on(up, called.conversation))
     return ExitCode.OK
 
 
@@ -159,11 +205,10 @@ def endpoints_url(up: Stack) -> str:
 
 
 def _how_to_go_on(up: Stack, conversation_name: str) -> str:
+    given = (f"  export {name}={value}" for name, value in stack.settings_of(up).items())
     return HOW_TO_GO_ON.format(
         folder=up.folder,
-        url=up.url,
-        key=up.api_key,
-        secret=up.api_secret,
+        environment="\n".join(given),
         command=_command(),
         agent=up.agent_name,
         conversation=conversation_name,

@@ -7,6 +7,8 @@ from voicefleet.lab.timeline import Event, EventKind, Timeline, Turn
 
 QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.CALLER_HEARD}
 SAME = "word for word"
+# Where nothing was expected, no words can be recognised.
+OF_THE_AGENT = "a voice; the words are the agent's own account"
 INDENT = " " * 24
 
 
@@ -47,7 +49,8 @@ def _turn(turn: Turn) -> Iterator[str]:
     gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
     yield _line(gap, "agent", turn.expected or turn.agent_said)
     cut = ", interrupted" if turn.was_interrupted else ""
-    yield f"{INDENT}caller heard {_heard(turn.expected, turn.heard)}{cut}"
+    heard = _heard(turn.expected, turn.heard) if turn.expected else OF_THE_AGENT
+    yield f"{INDENT}caller heard {heard}{cut}"
 
 
 def _line(gap: str, who: str, text: str) -> str:

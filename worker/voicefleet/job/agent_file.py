@@ -55,6 +55,8 @@ class AgentFile:
     """What it gives its shutdown callbacks; None where it says nothing of it."""
     parts: frozenset[Part]
     """What it wants of our providers; nothing where it brings its own."""
+    plugins: frozenset[str]
+    """LiveKit's plugins that the file itself names, as `deepgram`; not those of what it imports."""
 
     @property
     def uses_our_providers(self) -> bool:
@@ -86,6 +88,20 @@ def load(name: str) -> AgentFile:
         setup=found.setup,
         shutdown_timeout_seconds=livekit_server.shutdown_timeout_seconds(server),
         parts=_parts(module),
+        plugins=_plugins(module),
+    )
+
+
+def _plugins(module: ModuleType) -> frozenset[str]:
+    names = (
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(module).values()
+    )
+    namespace = "livekit.plugins."
+    return frozenset(
+        name.removeprefix(namespace).partition(".")[0]
+        for name in names
+        if isinstance(name, str) and name.startswith(namespace)
     )
 
 

@@ -96,9 +96,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A whole call. `agent` is the value of VOICEFLEET_AGENT it is written for; `greeting` is what
-    agent opens with. One that `only_writes` never speaks: its answer is what it writes down. The
-    caller has a `telephone`, and not a browser, where its number is given.
+    """A whole call. `agent` is the value of VOICEFLEET_AGENT it is written for, or empty;
+    `greeting` is what the agent opens with. One that `only_writes` never speaks: its answer is what
+    it writes down. The caller has a `telephone`, and not a browser, where its number is given.
     """
 
     agent: str
@@ -161,7 +161,7 @@ def parse(text: str) -> Conversation:
     """A conversation from the text of its TOML file."""
     document = tomllib.loads(text)
     return Conversation(
-        agent=document["agent"],
+        agent=document.get("agent", ""),
         greeting=document["greeting"],
         exchanges=tuple(_exchange(table) for table in document["exchange"]),
         only_writes=document.get("only_writes", False),

@@ -141,16 +141,21 @@ def worker_environment(plan: Plan, livekit: LiveKitServer, providers_url: str) -
     calendar = str(plan.folder / "calendar.sqlite3")
     its_own = {"VOICEFLEET_AGENT": plan.agent, "VOICEFLEET_CALENDAR_FILE": calendar}
     extra = {name: value.replace(PROVIDERS_URL, providers_url) for name, value in plan.extra}
-    return _environment(livekit, providers_url) | its_own | extra
+    return clean_environment() | _settings(livekit, providers_url) | its_own | extra
 
 
 def operator_environment(stack: Stack) -> dict[str, str]:
     """What another process needs beside the stack's worker: `check`, `call`, a second pod."""
-    return _environment(stack, stack.providers_url)
+    return clean_environment() | settings_of(stack)
 
 
-def _environment(livekit: LiveKitServer | Stack, providers_url: str) -> dict[str, str]:
-    return clean_environment() | {
+def settings_of(stack: Stack) -> dict[str, str]:
+    """The same without the rest of an environment: LiveKit, and the stand-ins with their keys."""
+    return _settings(stack, stack.providers_url)
+
+
+def _settings(livekit: LiveKitServer | Stack, providers_url: str) -> dict[str, str]:
+    return {
         "LIVEKIT_URL": livekit.url,
         "LIVEKIT_API_KEY": livekit.api_key,
         "LIVEKIT_API_SECRET": livekit.api_secret,

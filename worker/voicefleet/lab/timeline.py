@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -16,6 +18,9 @@ from voicefleet.lab.listening import Utterance
 from voicefleet.lab.microphone import Spoken
 
 UNDERSTOOD_RATIO = 0.8
+LONGEST_REPORT_CHARACTERS = 300
+# In LiveKit's own words for an error (livekit-agents 1.8.9, stt/stt.py).
+TIMESTAMP = re.compile(r"timestamp=[\d.]+ ?")
 
 
 class EventKind(StrEnum):
@@ -142,12 +147,24 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
     problems = [p for turn in timeline.turns if (p := _problem(turn))]
     if not problems:
         return None
-    said_by_agent = "".join(f"; the agent reports: {text}" for text in timeline.agent_errors)
+    reported = Counter(_short(text) for text in timeline.agent_errors)
+    said_by_agent = "".join(
+        f"; the agent reports{f' {count} times' if count > 1 else ''}: {text}"
+        for text, count in reported.items()
+    )
     return errors.NotUnderstoodError(
         "; ".join(problems) + said_by_agent,
         fix=f"look at the agent's log for the room {timeline.room}: its providers, their keys and"
-        " languages, or a machine that is too busy to keep up",
+        " languages, an agent that says other words than are expected, or a machine that is too"
+        " busy to keep up; stand-ins understand only the lines of their conversation",
     )
+
+
+def _short(text: str) -> str:
+    """Without its time, so that the same error is told once, and not longer than one reads."""
+    text = TIMESTAMP.sub("", text)
+    cut = len(text) > LONGEST_REPORT_CHARACTERS
+    return f"{text[:LONGEST_REPORT_CHARACTERS]}…" if cut else text
 
 
 def _problem(turn: Turn) -> str | None:

@@ -86,7 +86,9 @@ class TypedLine:
             )
 
     def _on_error(self, event: protocol.AgentSessionEvent) -> None:
-        self._tell("error", event.error.message)
+        # What is typed and read needs no ears and no voice, whatever the file gave its session.
+        if not any(kind in event.error.message for kind in ("'stt_error'", "'tts_error'")):
+            self._tell("error", event.error.message)
 
 
 class _Wire(SessionTransport):

@@ -29,14 +29,20 @@ def require(settings: Providers) -> None:
 
     :raises ModelsError: naming what is missing.
     """
-    if settings.turn_detection not in turns.PLUGIN_DETECTORS:
-        return
+    if settings.turn_detection in turns.PLUGIN_DETECTORS:
+        require_plugin()
+
+
+def require_plugin() -> None:
+    """As `require`, where an agent file makes a detector of the plugin by itself.
+
+    :raises ModelsError: naming what is missing.
+    """
     missing = turns.missing_weights()
     if missing:
         raise errors.ModelsError(
-            f"the turn detector ({settings.turn_detection}) has no {', '.join(missing)}"
-            " on this machine",
-            fix=f"run {FETCH}",
+            f"the turn-detector plugin has no {', '.join(missing)} on this machine",
+            fix=f"run VOICEFLEET_TURN_DETECTION=multilingual {FETCH}",
         )
 
 

@@ -7,7 +7,8 @@ from livekit.agents import Agent, AgentServer, AgentSession, JobContext, functio
 
 from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
-from voicefleet.agents.assistant import library
+
+from . import library
 
 GREETING = "Hello, this is the city library. How can I help you?"
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")

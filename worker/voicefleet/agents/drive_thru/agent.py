@@ -9,9 +9,10 @@ from livekit.agents.llm import ToolResult
 
 from voicefleet import build_session, play_background_sound
 from voicefleet.agents import closing, silence
-from voicefleet.agents.drive_thru import menu, order
-from voicefleet.agents.drive_thru.menu import ItemName, LeftOut, Size
-from voicefleet.agents.drive_thru.order import Order
+
+from . import menu, order
+from .menu import ItemName, LeftOut, Size
+from .order import Order
 
 GREETING = "Welcome to the burger house. What can I get you?"
 GOODBYE = "Please drive to the window."

@@ -5,7 +5,7 @@ What the LLM proposes is checked here, and what the customer pays is computed he
 
 from dataclasses import dataclass, replace
 
-from voicefleet.agents.drive_thru.menu import MENU, RefusedError
+from .menu import MENU, RefusedError
 
 MOST_OF_A_LINE = 20
 MOST_LINES = 30

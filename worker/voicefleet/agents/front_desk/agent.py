@@ -13,10 +13,11 @@ from livekit.agents.llm import ToolResult
 
 from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
-from voicefleet.agents.front_desk import calendar, opening
-from voicefleet.agents.front_desk.calendar import SqliteCalendar
-from voicefleet.agents.front_desk.changes import Booking, Cancellation, Change, Move
-from voicefleet.agents.front_desk.notes import Notes, Proposal, digits, tidy_name
+
+from . import calendar, opening
+from .calendar import SqliteCalendar
+from .changes import Booking, Cancellation, Change, Move
+from .notes import Notes, Proposal, digits, tidy_name
 
 GREETING = "Hello, this is the dental practice. How can I help you?"
 ONE_MOMENT = "One moment, please."

@@ -17,7 +17,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from voicefleet.agents.front_desk.opening import RefusedError, spoken
+from .opening import RefusedError, spoken
 
 # A caller hears nothing meanwhile but "one moment".
 PATIENCE_SECONDS = 5.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from voicefleet.agents.front_desk.calendar import Appointment, Calendar
-from voicefleet.agents.front_desk.opening import spoken
+from .calendar import Appointment, Calendar
+from .opening import spoken
 
 
 class Change(Protocol):

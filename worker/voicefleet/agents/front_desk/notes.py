@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from voicefleet.agents.front_desk.calendar import Appointment, Calendar
-from voicefleet.agents.front_desk.changes import Change
-from voicefleet.agents.front_desk.opening import RefusedError, spoken
+from .calendar import Appointment, Calendar
+from .changes import Change
+from .opening import RefusedError, spoken
 
 LONGEST_NAME_CHARACTERS = 60
 # How alike two names must be to count as one, 0 to 1: recognisers guess.

@@ -13,7 +13,8 @@ from livekit.agents.llm import ToolResult
 
 from voicefleet import build_session, play_background_sound
 from voicefleet.agents import closing, silence
-from voicefleet.agents.interview import scorecard
+
+from . import scorecard
 
 GREETING = "Hello, this is a practice job interview. I will ask you three questions. Are you ready?"
 NUDGE = "Take your time. I am still here."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from livekit.agents import ToolError
 
-from voicefleet.agents.interview.questions import QUESTIONS, Question
+from .questions import QUESTIONS, Question
 
 LOWEST_SCORE, HIGHEST_SCORE = 1, 5
 LONGEST_NOTE_CHARACTERS = 200

@@ -23,10 +23,11 @@ from livekit.agents.voice.room_io import RoomOptions
 
 from voicefleet import build_session, settings_of
 from voicefleet.agents import closing, silence
-from voicefleet.agents.phone import dialling, repairs
-from voicefleet.agents.phone.dialling import CALLEE, NotAnsweredError, Order, WrongOrderError
-from voicefleet.agents.phone.telephone import Keypad, Line, Telephone, TransferError
 from voicefleet.settings.agents import Phone
+
+from . import dialling, repairs
+from .dialling import CALLEE, NotAnsweredError, Order, WrongOrderError
+from .telephone import Keypad, Line, Telephone, TransferError
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
 
-from voicefleet.agents.phone import repairs, telephone
+from . import repairs, telephone
 
 NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 # The identity of whoever is called; there is one.

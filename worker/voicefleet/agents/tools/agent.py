@@ -9,9 +9,10 @@ from livekit.agents.llm.mcp import MCPServer, MCPServerHTTP, MCPServerStdio
 
 from voicefleet import build_session, play_background_sound, settings_of
 from voicefleet.agents import closing, silence
-from voicefleet.agents.tools import toolbox
-from voicefleet.agents.tools.toolbox import ANSWER_WITHIN_SECONDS, Toolbox
 from voicefleet.settings.agents import Tools
+
+from . import toolbox
+from .toolbox import ANSWER_WITHIN_SECONDS, Toolbox
 
 GREETING = "Hello, this is the parcel service. What can I do for you?"
 FOLDER = Path(__file__).parent

@@ -10,7 +10,8 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
 from voicefleet import build_listening_session
-from voicefleet.agents.transcriber.scribe import Scribe
+
+from .scribe import Scribe
 
 server = AgentServer()
 

@@ -11,8 +11,8 @@ from livekit.agents import Agent, AgentSession, CloseEvent, CloseReason, UserInp
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
-from voicefleet.agents.transcriber import transcript
-from voicefleet.agents.transcriber.transcript import Add
+from . import transcript
+from .transcript import Add
 
 # What the room reads where words are lost; the scribe has no other voice.
 DEAF = "I cannot hear {who} at the moment: what they say now is not written down."

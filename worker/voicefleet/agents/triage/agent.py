@@ -10,8 +10,9 @@ from livekit.agents.llm import ChatContext
 
 from voicefleet import build_session, build_voice, play_background_sound
 from voicefleet.agents import closing, silence
-from voicefleet.agents.triage import records
-from voicefleet.agents.triage.case import Case, DeskName
+
+from . import records
+from .case import Case, DeskName
 
 GREETING = "Hello, this is the service line. What can I do for you?"
 

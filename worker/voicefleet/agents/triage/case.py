@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from livekit.agents import tts
 
-from voicefleet.agents.triage.records import Bill, RefusedError
+from .records import Bill, RefusedError
 
 DeskName = Literal["reception", "billing", "support", "technical"]
 

@@ -17,7 +17,8 @@ from livekit.agents.llm import ChatChunk, ChatContext, ChatMessage, Tool
 
 from voicefleet import build_session, play_background_sound
 from voicefleet.agents import closing, silence
-from voicefleet.agents.vision.eyes import Eyes
+
+from .eyes import Eyes
 
 GREETING = "Hello, I can see and hear you. What would you like to show me?"
 PROMPT = Path(__file__).with_name("prompt.md").read_text(encoding="utf-8")
