@@ -171,3 +171,20 @@ def test_a_call_that_sets_up_logging_leaves_the_pods_own_where_it_was(
     assert capsys.readouterr().out == ""
     pods_own.close()
     assert pods_own.is_closed
+
+
+def test_a_configuration_in_a_call_switches_off_nobody_whom_the_pod_reads(
+    pods_own: Closable,
+) -> None:
+    """`disable_existing_loggers` is the default of dictConfig: the job said nothing any more."""
+    ours, livekits, theirs = (
+        logging.getLogger(name) for name in ("voicefleet.job", "livekit.agents", "orders.old")
+    )
+    with importing.log_kept():
+        logging.config.dictConfig({"version": 1, "root": {"level": "INFO", "handlers": []}})
+        for logger in (ours, livekits, theirs):
+            logger.warning("a line of %s", logger.name)
+    assert pods_own.lines == ["a line of voicefleet.job", "a line of livekit.agents"]
+    assert type(ours) is logging.Logger
+    assert not ours.disabled
+    theirs.disabled = False

@@ -29,6 +29,8 @@ server.setup_fnc = set_up
 @server.rtc_session(agent_name="orders")
 async def entry(ctx: JobContext) -> None:
     logging.basicConfig(level="INFO", force=True, format="SVC %(levelname)s %(name)s %(message)s")
+    # Switches off every logger that it does not name.
+    logging.config.dictConfig(LOGGING)
     await ctx.connect()
     session = AgentSession[None](tts=openai.TTS(), llm=openai.LLM())
     await session.start(agent=Agent(instructions="Be brief."), room=ctx.room)

@@ -37,7 +37,8 @@ def spread(values: Sequence[float], unit: str = "s") -> str:
     """Least, median and most of some figures."""
     if not values:
         return "none"
-    return f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} {unit}"
+    shown = f"min {min(values):.2f}, median {median(values):.2f}, max {max(values):.2f} {unit}"
+    return shown.rstrip()
 
 
 def _turn(turn: Turn) -> Iterator[str]:

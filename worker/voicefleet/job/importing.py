@@ -25,6 +25,9 @@ SIGNALS = (
     signal.SIGUSR2,
 )
 
+# Whose loggers stay on.
+KEPT = ("voicefleet", "livekit")
+
 
 @contextmanager
 def contained() -> Iterator[None]:
@@ -71,7 +74,8 @@ def log_contained() -> Iterator[None]:
 @contextmanager
 def log_kept() -> Iterator[None]:
     """Keep the handlers that there are, and console handlers out of the root logger, while a call
-    lasts, whose code may set up its logging at any time.
+    lasts, whose code may set up its logging at any time. Nor does it switch off the loggers of
+    voicefleet and of LiveKit, as `dictConfig` does with all whom it does not name.
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.getEffectiveLevel()
@@ -92,14 +96,29 @@ def log_kept() -> Iterator[None]:
     ours.setLevel(ours.level or level)
     for handler in handlers:
         handler.close = _leave_open  # type: ignore[method-assign]
+    kept = [x for x in _loggers() if x.name.startswith(KEPT) and type(x) is logging.Logger]
+    for logger in kept:
+        logger.__class__ = _NeverDisabled
     try:
         yield
     finally:
+        for logger in kept:
+            logger.__class__ = logging.Logger
         ours.setLevel(level_before)
         del root.removeHandler, root.addHandler
         for handler in handlers:
             with contextlib.suppress(AttributeError):
                 del handler.close
+
+
+class _NeverDisabled(logging.Logger):
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        """Asked for, and not done."""
 
 
 class _Loggers:
