@@ -113,14 +113,20 @@ def test_the_cpu_request_is_told_in_millicores(monkeypatch: pytest.MonkeyPatch) 
 def test_a_misspelt_name_in_the_environment_is_told_the_right_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """And where none is meant, none: with the prefix, any two names are alike."""
     monkeypatch.setenv("VOICEFLEET_SLOT", "4")
+    monkeypatch.setenv("VOICEFLEET_FOO", "4")
     with pytest.raises(errors.SettingsError) as raised:
         settings.load()
     assert raised.value.violations == [
         (
+            "VOICEFLEET_FOO in the environment is not a setting",
+            "remove it; `voicefleet settings` lists all names",
+        ),
+        (
             "VOICEFLEET_SLOT in the environment is not a setting",
             "did you mean VOICEFLEET_SLOTS? `voicefleet settings` lists all names",
-        )
+        ),
     ]
 
 
@@ -225,7 +231,7 @@ def test_a_model_of_an_llm_may_have_a_colon(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("deepgrm", "is called 'deepgrm'; did you mean deepgram?"),
         ("elevenlab", "is called 'elevenlab'; did you mean elevenlabs?"),
-        ("deepgram,elevenlabs", "elevenlabs is not installed: `pip install livekit-plugins-elev"),
+        ("deepgram,elevenlabs", "elevenlabs is not installed: install livekit-plugins-elev"),
         ("whisper", "is called 'whisper'; built in: deepgram, openai; any other must be an inst"),
         ("../deepgram", "is called '..'; built in"),
         (",", "expected one or more of deepgram, openai or LiveKit's plugins"),

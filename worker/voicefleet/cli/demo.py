@@ -63,9 +63,10 @@ def demo(
     """
     if stop:
         return signals.run(_stop())
-    if stack.saved(stack.state_file()) is not None:
+    if (earlier := stack.saved(stack.state_file())) is not None:
         raise errors.UsageError(
-            "the stack of an earlier demo is still up", fix=f"{_command()} demo --stop"
+            f"the stack of an earlier demo is still up, with its logs in {earlier.folder}",
+            fix=f"{_command()} demo --stop",
         )
     called = _called(agent, script)
     binary = settings_module.load().lab.livekit_server_bin

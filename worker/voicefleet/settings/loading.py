@@ -198,8 +198,10 @@ def _unknown_names(env_file: Path | str | None) -> list[tuple[str, str]]:
                 continue
             if is_service_link(name, values[name]):
                 continue
-            close = get_close_matches(spelt, known, n=1)
-            fix = f"did you mean {close[0]}?" if close else "remove it"
+            # By what follows: with the prefix, any two names are alike.
+            ends = [one.removeprefix(PREFIX) for one in known]
+            close = get_close_matches(spelt.removeprefix(PREFIX), ends, n=1)
+            fix = f"did you mean {PREFIX}{close[0]}?" if close else "remove it;"
             found.append(
                 (
                     f"{name} in {place} is not a setting",

@@ -142,7 +142,9 @@ def unknown_provider(part: Part, name: str) -> str | None:
     of_livekit = _plugins_of_livekit()
     if is_name and plugin in of_livekit:
         distribution = f"livekit-plugins-{of_livekit[plugin]}"
-        return f"{plugin} is not installed: `pip install {distribution}` in your image"
+        return (
+            f"{plugin} is not installed: install {distribution}, beside voicefleet or in your image"
+        )
     known = [*BUILT_IN[part], *_installed_plugins(), *of_livekit]
     close = get_close_matches(name, known, n=1)
     meant = (
@@ -169,7 +171,7 @@ def _plugins_of_livekit() -> dict[str, str]:
 def _options(value: object) -> Options:
     if isinstance(value, Options):
         return value
-    expected = 'expected a JSON object by provider, as {"elevenlabs": {"voice_id": "…"}}'
+    expected = 'expected a JSON object by provider, as {"cartesia": {"language": "de"}}'
     try:
         parsed = json.loads(str(value))
     except ValueError as error:
@@ -195,7 +197,7 @@ class Providers(Group):
     stt_options: PluginOptions = Field(
         Options(),
         validation_alias="VOICEFLEET_STT_OPTIONS",
-        description='Arguments for STT plugins, as JSON: {"assemblyai": {"format_turns": true}}.',
+        description='Arguments for STT plugins, as JSON: {"deepgram": {"smart_format": true}}.',
     )
     llm: LlmChain = Field(
         (Model("openai"),),
@@ -208,7 +210,7 @@ class Providers(Group):
     llm_options: PluginOptions = Field(
         Options(),
         validation_alias="VOICEFLEET_LLM_OPTIONS",
-        description='Arguments for LLM plugins, as JSON: {"anthropic": {"temperature": 0.2}}.',
+        description='Arguments for LLM plugins, as JSON: {"openai": {"temperature": 0.2}}.',
     )
     tts: TtsChain = Field(
         (Model("cartesia"),),
@@ -218,7 +220,7 @@ class Providers(Group):
     tts_options: PluginOptions = Field(
         Options(),
         validation_alias="VOICEFLEET_TTS_OPTIONS",
-        description='Arguments for TTS plugins, as JSON: {"elevenlabs": {"language": "de"}}.',
+        description='Arguments for TTS plugins, as JSON: {"cartesia": {"language": "de"}}.',
     )
     realtime: RealtimeChain = Field(
         (Model("openai"),),
@@ -228,7 +230,7 @@ class Providers(Group):
     realtime_options: PluginOptions = Field(
         Options(),
         validation_alias="VOICEFLEET_REALTIME_OPTIONS",
-        description='Arguments for VOICEFLEET_REALTIME, as JSON: {"google": {"temperature": 0.2}}.',
+        description='Arguments for VOICEFLEET_REALTIME, as JSON: {"openai": {"voice": "coral"}}.',
     )
     vad: Literal["livekit", "silero"] = Field(
         "livekit",
