@@ -45,7 +45,7 @@ check: gates test ## What CI runs
 bench: $(READY) ## Ten calls one after the other, and where the time goes
 	@$(BIN)/voicefleet bench
 
-compare: $(READY) ## The same drills against LiveKit's own worker and ours (a quarter of an hour)
+compare: $(READY) ## The same drills against LiveKit's own worker and ours (twenty minutes)
 	@$(BIN)/voicefleet compare $(if $(WRITE),--write $(WRITE))
 
 # What follows from the chart: schema, tables, manifests, golden renders. See deploy/README.md.
