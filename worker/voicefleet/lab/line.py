@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from livekit import api, rtc
+from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 
 from voicefleet import errors
 from voicefleet.lab.changes import Changes
@@ -177,11 +178,17 @@ class Line:
         """LiveKit tells of a participant that publishes nothing up to 3 s late: whichever of its
         events comes first counts.
         """
-        is_agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        if is_agent and self.agent_joined_at is None:
+        if self.agent_joined_at is None and self._is_called(participant):
             self.agent_joined_at = asyncio.get_running_loop().time()
             self.agent_identity = participant.identity
             self._changes.announce()
+
+    def _is_called(self, participant: rtc.RemoteParticipant) -> bool:
+        """An agent without a name comes into every new room, whoever was called."""
+        if participant.kind != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            return False
+        name, wanted = participant.attributes.get(ATTRIBUTE_AGENT_NAME), self._address.agent_name
+        return not wanted or name is None or name == wanted
 
     def _on_track_subscribed(
         self,
