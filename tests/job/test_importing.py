@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from livekit.agents import log as livekit_log
 
 from voicefleet.job import importing
 
@@ -185,6 +186,6 @@ def test_a_configuration_in_a_call_switches_off_nobody_whom_the_pod_reads(
         for logger in (ours, livekits, theirs):
             logger.warning("a line of %s", logger.name)
     assert pods_own.lines == ["a line of voicefleet.job", "a line of livekit.agents"]
-    assert type(ours) is logging.Logger
+    assert type(livekits) is livekit_log.Logger
     assert not ours.disabled
     theirs.disabled = False

@@ -96,14 +96,15 @@ def log_kept() -> Iterator[None]:
     ours.setLevel(ours.level or level)
     for handler in handlers:
         handler.close = _leave_open  # type: ignore[method-assign]
-    kept = [x for x in _loggers() if x.name.startswith(KEPT) and type(x) is logging.Logger]
-    for logger in kept:
-        logger.__class__ = _NeverDisabled
+    kept = {x: type(x) for x in _loggers() if x.name.startswith(KEPT)}
+    for logger, kind in kept.items():
+        # LiveKit's is of a class of its own.
+        logger.__class__ = type(kind.__name__, (_NeverDisabled, kind), {})
     try:
         yield
     finally:
-        for logger in kept:
-            logger.__class__ = logging.Logger
+        for logger, kind in kept.items():
+            logger.__class__ = kind
         ours.setLevel(level_before)
         del root.removeHandler, root.addHandler
         for handler in handlers:
