@@ -18,6 +18,7 @@ from voicefleet.lab.stack import Stack
 
 # A caller hangs up, and the slot is free.
 FREE_WITHIN_SECONDS = 5.0
+LIVEKIT_HEARS_SECONDS = 0.5
 # From a death to the end of the programs that it left: SIGTERM, 2 s, SIGKILL.
 REAPED_WITHIN_SECONDS = 8.0
 KEY_IN_THE_LOG = stack.KEY * 4
@@ -55,6 +56,8 @@ async def is_free(up: Stack, within_seconds: float = FREE_WITHIN_SECONDS) -> Non
     await wait_until(
         has_no_call_in_a_slot, because="every slot is free", timeout_seconds=within_seconds
     )
+    # LiveKit is told at once, and offers nothing before it has heard it.
+    await asyncio.sleep(LIVEKIT_HEARS_SECONDS)
 
 
 async def is_taken(up: Stack) -> None:

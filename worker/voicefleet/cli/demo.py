@@ -14,6 +14,7 @@ from voicefleet import errors
 from voicefleet import settings as settings_module
 from voicefleet.cli import report, signals
 from voicefleet.errors import ExitCode
+from voicefleet.job import agent_file
 from voicefleet.lab import caller, conversation, livekit_server, otlp_receiver, stack, timeline
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.otlp_receiver import OtlpReceiver
@@ -88,8 +89,11 @@ def _called(agent: str, script: str | None) -> Called:
     """The worker has a folder of its own, so a path is made whole.
 
     :raises UsageError: if there is no conversation for this agent.
+    :raises AgentFileError: if a file of yours cannot be hosted.
     """
     if script is not None:
+        # What is wrong with it is told before anything is up.
+        agent_file.load(agent)
         path = Path(agent)
         return Called(str(path.resolve()) if path.suffix == ".py" else agent, whole_path(script))
     if agent in conversation.shipped_names() or agent.endswith(".toml"):

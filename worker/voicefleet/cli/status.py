@@ -43,7 +43,8 @@ def status(
     """
     if bool(pod) == bool(prometheus_url):
         raise errors.UsageError(
-            "status asks either pods or a Prometheus", fix="give --pod or --prometheus, not both"
+            "status asks either pods or a Prometheus",
+            fix="give one of them, as --pod 127.0.0.1:8081 or --prometheus http://127.0.0.1:9090",
         )
     if fleet and pod:
         raise errors.UsageError("--fleet needs --prometheus", fix="leave out --fleet, or --pod")

@@ -256,4 +256,7 @@ def shipped() -> list[str]:
 
 
 def _what_there_is() -> str:
-    return f"give the path of a .py file, a module, or one of: {', '.join(shipped())}"
+    return (
+        "give the path of a .py file, a module whose package is installed beside voicefleet, or one"
+        f" of: {', '.join(shipped())}"
+    )
