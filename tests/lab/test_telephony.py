@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
 
+from tests.waiting import wait_until
 from voicefleet.lab import telephony
 from voicefleet.lab.livekit_server import LiveKitServer
 from voicefleet.lab.telephony import Asked, Telephony
@@ -120,7 +121,11 @@ async def test_a_caller_is_in_the_room_that_sends_for_the_agent(
             assert caller.attributes["sip.phoneNumber"] == "anonymous"
             (sent,) = await livekit.agent_dispatch.list_dispatch("withheld")
             assert sent.agent_name == "phone"
-        assert (await livekit.room.list_participants(asked)).participants == []
+
+        async def is_empty() -> bool:
+            return not (await livekit.room.list_participants(asked)).participants
+
+        await wait_until(is_empty, because="the caller has left")
 
 
 async def test_what_livekit_would_refuse_is_refused_before_it_rings(served: Telephony) -> None:

@@ -16,6 +16,7 @@ LOGGING: dict[str, Any] = {
         "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
     },
     "root": {"level": "INFO", "handlers": ["out"]},
+    "loggers": {"orders": {}},
 }
 
 
