@@ -34,6 +34,7 @@ print([name for name in sys.modules if name.startswith(sys.argv[2])])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_copy_of_one_is_whole(name: str, tmp_path: Path) -> None:
     """Its files imported those of the original: who changed their own saw no change."""
