@@ -29,6 +29,7 @@ SMALL_FILES: dict[str, str] = {
     "job/preload.py": "imported by its name in the forkserver, for its effects",
     "job/signals.py": "the forkserver and each job call it",
     "lab/changes.py": "the caller and every stand-in wait with it",
+    "lab/fed_source.py": "the microphone and the camera are both one",
     "livekit_compat/logging.py": "LiveKit's own set-up of the log, which is not its public API",
     "livekit_compat/server.py": "a patch of LiveKit",
     "livekit_compat/versions.py": "what `make compat` reads, and a new LiveKit changes",

@@ -71,6 +71,18 @@ async def supervised() -> AsyncIterator[Call]:
             await callback("the test is over")
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """ "again" for each other agent that was asked for."""
+    found = list[str]()
+
+    async def note(_: object) -> None:
+        found.append("again")
+
+    monkeypatch.setattr(rooms, "dispatch_again", note)
+    return found
+
+
 async def started() -> AgentSession[None]:
     session = AgentSession[None](vad=None, turn_handling={"turn_detection": None})
     await session.start(Agent(instructions=""))
@@ -157,16 +169,8 @@ async def test_a_caller_who_is_back_in_a_moment_keeps_the_job(
         await close(session, CloseReason.USER_INITIATED)
 
 
-async def test_one_who_is_back_while_the_job_ends_is_dispatched_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_one_who_is_back_while_the_job_ends_is_dispatched_for(asked: list[str]) -> None:
     """What an agent file does at the end of a call may take a minute."""
-    asked = list[str]()
-
-    async def note(_: object) -> None:
-        asked.append("again")
-
-    monkeypatch.setattr(rooms, "dispatch_again", note)
     async with supervised() as call:
         session = await started()
         anna = call.room.remote_participants.pop("anna")
@@ -268,15 +272,9 @@ async def test_an_entrypoint_that_waits_for_somebody_goes_with_the_call_to_which
 
 @pytest.mark.parametrize("opens_another", [True, False])
 async def test_one_who_is_back_before_the_session_has_closed_is_not_left_alone(
-    monkeypatch: pytest.MonkeyPatch, opens_another: bool
+    monkeypatch: pytest.MonkeyPatch, asked: list[str], opens_another: bool
 ) -> None:
     """Closing takes seconds: a tool runs, or the last words are on their way. Nobody answered."""
-    asked = list[str]()
-
-    async def note(_: object) -> None:
-        asked.append("again")
-
-    monkeypatch.setattr(rooms, "dispatch_again", note)
     monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.1)
     async with supervised() as call:
         session = await started()
@@ -294,15 +292,9 @@ async def test_one_who_is_back_before_the_session_has_closed_is_not_left_alone(
 
 
 async def test_a_bystander_of_a_call_that_is_over_is_sent_no_agent(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
     """They were there beside the caller, and nobody had served them."""
-    asked = list[object]()
-
-    async def note(ctx: object) -> None:
-        asked.append(ctx)
-
-    monkeypatch.setattr(rooms, "dispatch_again", note)
     monkeypatch.setattr(call_module, "STILL_EMPTY_SECONDS", 0.05)
     async with supervised() as call:
         session = await started()

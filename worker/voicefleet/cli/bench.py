@@ -4,8 +4,8 @@ costs them.
 
 import asyncio
 import shutil
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -58,11 +58,19 @@ def bench(
     return signals.run(_measure_legs(agent, calls, binary))
 
 
-async def _measure_legs(agent: str, calls: int, binary: Path | None) -> int:
+@asynccontextmanager
+async def _stack_of(agent: str, binary: Path | None) -> AsyncIterator[Stack]:
+    """One with this agent; its logs stay where something went wrong."""
     server = await livekit_server.obtain(binary=binary, progress=print)
     folder = stack.new_folder()
     plan = Plan(conversation.load(agent).agent, agent, folder, server)
     async with stack.run(plan, lambda *_: None) as up:
+        yield up
+    shutil.rmtree(folder)
+
+
+async def _measure_legs(agent: str, calls: int, binary: Path | None) -> int:
+    async with _stack_of(agent, binary) as up:
         timelines = []
         for number in range(1, calls + 1):
             done = await _call(up, agent)
@@ -71,7 +79,6 @@ async def _measure_legs(agent: str, calls: int, binary: Path | None) -> int:
             joined = f"joined after {done.agent_joined_seconds:.2f} s"
             print(f"call {number:>2}: {joined}; gaps {report.spread(gaps)}", flush=True)
         requests = await _provider_requests(up)
-    shutil.rmtree(folder)
     print(f"\n{breakdown.table(breakdown.legs(timelines, requests))}")
     return ExitCode.OK
 
@@ -90,11 +97,8 @@ async def _provider_requests(up: Stack) -> list[Request]:
 
 
 async def _measure_footprint(agent: str, calls: int, binary: Path | None) -> int:
-    server = await livekit_server.obtain(binary=binary, progress=print)
-    folder = stack.new_folder()
     found: list[Footprint] = []
-    plan = Plan(conversation.load(agent).agent, agent, folder, server)
-    async with stack.run(plan, lambda *_: None) as up:
+    async with _stack_of(agent, binary) as up:
         for number in range(1, calls + 1):
             scales = cost.Scales(_worker_pid(up), up.url)
             weighing = asyncio.create_task(scales.weigh(), name="weigh the call")
@@ -106,7 +110,6 @@ async def _measure_footprint(agent: str, calls: int, binary: Path | None) -> int
             if (one := scales.footprint()) is not None:
                 found.append(one)
                 print(f"call {number:>2}: {one.cores:.3f} cores, {one.own_mib:.0f} MiB", flush=True)
-    shutil.rmtree(folder)
     cores, memory = ([getattr(one, name) for one in found] for name in ("cores", "own_mib"))
     weighed = f"{len(found)} of {calls} weighed"
     print(f"\nthe process of a call of {agent}, in its steady state ({weighed})")

@@ -204,9 +204,10 @@ class CallSupervisor:
         self._open.discard(session)
         self._tell_sessions()
         has_left = event.reason is CloseReason.PARTICIPANT_DISCONNECTED
-        if has_left and (self._ending.has_emptied or not rooms.callers(self._ctx.room)):
+        is_somebody_there = bool(rooms.callers(self._ctx.room))
+        if has_left and (self._ending.has_emptied or not is_somebody_there):
             self._start(self._end_for_absence(), "end for absence")
-        if rooms.callers(self._ctx.room) and (self._open or has_left):
+        if is_somebody_there and (self._open or has_left):
             # The call goes on: with those who have the other sessions, or with one whom the agent
             # file may serve next. Without a session the pod looks after it.
             return

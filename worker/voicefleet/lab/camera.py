@@ -1,12 +1,12 @@
 """The caller's camera: a video track that always flows, and shows what is held before it."""
 
 import asyncio
-from typing import Self
 
 import numpy as np
 from livekit import rtc
 
 from voicefleet.lab import pictures
+from voicefleet.lab.fed_source import FedSource
 
 # What browsers ask of a camera by default.
 WIDTH, HEIGHT = 1280, 720
@@ -17,26 +17,15 @@ SWAY_PIXELS = 4
 SWAY_FRAMES = 20
 
 
-class Camera:
+class Camera(FedSource[rtc.VideoSource]):
     """A video source that is fed by a task of its own while the block lasts."""
 
     def __init__(self) -> None:
-        self._source = rtc.VideoSource(WIDTH, HEIGHT)
+        super().__init__(rtc.VideoSource(WIDTH, HEIGHT), "caller-camera")
         self._picture = pictures.draw("", WIDTH, HEIGHT)
-        self._feeding: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._feeding = asyncio.create_task(self._feed(), name="caller-camera")
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        assert self._feeding is not None
-        self._feeding.cancel()
-        await asyncio.wait({self._feeding})
-        await self._source.aclose()
 
     async def publish(self, room: rtc.Room) -> None:
-        track = rtc.LocalVideoTrack.create_video_track("caller-camera", self._source)
+        track = rtc.LocalVideoTrack.create_video_track(self._name, self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA)
         await room.local_participant.publish_track(track, options)
 

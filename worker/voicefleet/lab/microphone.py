@@ -2,10 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from livekit import rtc
+
+from voicefleet.lab.fed_source import FedSource
 
 SAMPLE_RATE = 48_000
 FRAME_SECONDS = 0.01
@@ -27,7 +29,7 @@ class Spoken:
     ended_at: float
 
 
-class Microphone:
+class Microphone(FedSource[rtc.AudioSource]):
     """An audio source that is fed by a task of its own while the block lasts.
 
     When a sample is played out: libwebrtc takes 10 ms from the source's queue every 10 ms, so a
@@ -36,22 +38,12 @@ class Microphone:
     """
 
     def __init__(self) -> None:
-        self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=QUEUE_MS)
+        source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=QUEUE_MS)
+        super().__init__(source, "caller-microphone")
         self._utterance: _Utterance | None = None
-        self._feeding: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._feeding = asyncio.create_task(self._feed(), name="caller-microphone")
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        assert self._feeding is not None
-        self._feeding.cancel()
-        await asyncio.wait({self._feeding})
-        await self._source.aclose()
 
     async def publish(self, room: rtc.Room) -> None:
-        track = rtc.LocalAudioTrack.create_audio_track("caller-microphone", self._source)
+        track = rtc.LocalAudioTrack.create_audio_track(self._name, self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await room.local_participant.publish_track(track, options)
 

@@ -55,8 +55,7 @@ def text_of(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    texts = (part.get("text") for part in _parts_of(content))
     return " ".join(text for text in texts if isinstance(text, str))
 
 
@@ -75,10 +74,13 @@ def _with_what_is_seen(reply: Reply, since: Sequence[Message]) -> Reply:
 
 
 def _pictures_of(message: Message) -> list[str]:
-    content = message.get("content")
+    shown = (part.get("image_url") for part in _parts_of(message.get("content")))
+    return [str(image.get("url")) for image in shown if isinstance(image, dict)]
+
+
+def _parts_of(content: object) -> list[dict[str, Any]]:
     parts = content if isinstance(content, list) else []
-    pictures_of = (p.get("image_url") for p in parts if isinstance(p, dict))
-    return [str(image.get("url")) for image in pictures_of if isinstance(image, dict)]
+    return [part for part in parts if isinstance(part, dict)]
 
 
 def overlap_ratio(one: str, other: str) -> float:

@@ -187,6 +187,8 @@ def _in_files(env_file: Path | str | None) -> dict[str, str | None]:
 def _unknown_names(env_file: Path | str | None) -> list[tuple[str, str]]:
     """A misspelt VOICEFLEET_… name would be ignored in silence; say so instead, and where it is."""
     known = declared()
+    # Compared by what follows the prefix: with it, any two names are alike.
+    ends = [one.removeprefix(PREFIX) for one in known]
     places: dict[str, Mapping[str, str | None]] = {"the environment": os.environ}
     places |= {str(file): dotenv_values(file) for file in _files(env_file)}
     found: list[tuple[str, str]] = []
@@ -198,8 +200,6 @@ def _unknown_names(env_file: Path | str | None) -> list[tuple[str, str]]:
                 continue
             if is_service_link(name, values[name]):
                 continue
-            # By what follows: with the prefix, any two names are alike.
-            ends = [one.removeprefix(PREFIX) for one in known]
             close = get_close_matches(spelt.removeprefix(PREFIX), ends, n=1)
             fix = f"did you mean {PREFIX}{close[0]}?" if close else "remove it;"
             found.append(
