@@ -32,6 +32,16 @@ async def test_a_program_that_ends_while_it_starts_is_an_error_with_its_last_wor
     await processes.stop(running)
 
 
+async def test_what_a_verb_of_ours_said_is_told_as_its_own_error_and_fix(tmp_path: Path) -> None:
+    said = "error: no key\nfix: set it\nerror: no url\nfix: give it"
+    running = run(tmp_path, f"print({said!r}); raise SystemExit(1)")
+    with pytest.raises(errors.ToolError) as raised:
+        await processes.wait_for_line(running, lambda line: "up" in line, within_seconds=20)
+    await processes.stop(running)
+    assert raised.value.problem == "program ended while it started: no key; no url"
+    assert raised.value.fix == f"set it; give it (its log: {running.log})"
+
+
 async def test_a_program_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
     running = run(tmp_path, "import time; time.sleep(60)")
     with pytest.raises(errors.ToolError, match="not ready within"):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from voicefleet.pod.calls import Call, CallState, CallTable, EndedCall, WrongOrderError
-from voicefleet.telemetry.messages import OUTCOMES, CallEnded, Cause
+from voicefleet.telemetry.call_report import CallTotals
+from voicefleet.telemetry.messages import OUTCOMES, CallEnded, Cause, Fact, ProviderError, Usage
 
 TOLD = CallEnded(cause=Cause.CALLER_LEFT, seconds=3.0)
 
@@ -40,6 +41,32 @@ def test_a_call_takes_a_slot_from_its_offer_until_its_caller_has_left() -> None:
     ended = calls.gone(call)
     assert ended is not None
     assert (ended.cause, ended.seconds, len(calls)) == (Cause.CALLER_LEFT, 3.0, 0)
+
+
+@pytest.mark.parametrize("cause", [Cause.CALLER_LEFT, Cause.ROOM_CLOSED])
+def test_a_caller_who_hangs_up_on_a_dead_provider_was_not_served(cause: Cause) -> None:
+    failed = ProviderError(kind="llm", provider="one", recoverable=True)
+    answered = Usage(kind="llm", provider="another", model="small", output_tokens=9)
+    causes = []
+    told: list[list[Fact]] = [[failed], [failed, answered], [answered]]
+    for facts in told:
+        calls = table()
+        call = running(calls, "one")
+        for fact in facts:
+            call.totals.add(fact)
+        calls.told_its_end(call, CallEnded(cause=cause, seconds=3.0))
+        ended = calls.gone(call)
+        causes.append(ended and ended.cause)
+    assert causes == [Cause.ERROR, cause, cause]
+
+
+def test_a_realtime_model_that_answers_is_no_dead_provider() -> None:
+    """LiveKit counts what it used as an LLM's."""
+    totals = CallTotals()
+    totals.add(ProviderError(kind="realtime", provider="one", recoverable=True))
+    assert totals.lacked_a_provider
+    totals.add(Usage(kind="llm", provider="one", model="small", output_tokens=9))
+    assert not totals.lacked_a_provider
 
 
 def test_calls_that_finish_beyond_the_budget_keep_their_slots() -> None:

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from livekit.agents import AgentServer, JobExecutorType, JobProcess
@@ -140,6 +141,20 @@ async def test_a_file_that_is_hosted_and_run_in_one_process_finds_what_it_regist
     assert process.userdata["set up"] == 1
 
 
+async def test_a_pod_says_once_that_it_is_ready_and_how_to_call_it(
+    livekit: LiveKitStandIn,
+    pool: PoolStandIn,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running_pod(livekit, pool, tmp_path) as pod:
+        await pod.becomes_ready()
+        livekit.drop_connections()
+        await livekit.registered(times=2)
+    (said,) = [vars(r) for r in caplog.records if r.msg == "ready for calls"]
+    assert said["to_call_it"] == f"voicefleet call {said['agent_name']} --say Hello."
+
+
 async def test_each_time_that_livekit_takes_the_pod_again_is_counted(
     livekit: LiveKitStandIn, pool: PoolStandIn, tmp_path: Path
 ) -> None:
@@ -241,8 +256,8 @@ async def test_a_pod_that_has_left_is_stopped_however_it_ended(
 ) -> None:
     states = list[PodState]()
 
-    def state() -> PodState:
-        states.append(PodState())
+    def state(**given: Any) -> PodState:
+        states.append(PodState(**given))
         return states[-1]
 
     monkeypatch.setattr(pod_module, "PodState", state)

@@ -8,6 +8,8 @@ import psutil
 import pytest
 
 from tests.promises.conftest import RunStack
+from tests.promises.test_pod import logged
+from tests.waiting import wait_until
 from voicefleet import errors
 from voicefleet.lab import caller, conversation, stack, timeline
 from voicefleet.lab.caller import CallPlan
@@ -98,9 +100,12 @@ async def test_a_provider_that_refuses_the_key_makes_the_call_a_failure_that_say
 ) -> None:
     async with run_stack("assistant", behaviour=("openai-llm:fault=unauthorized",)) as up:
         done = await call(up)
+        await wait_until(lambda: logged(up, "call over") != [], because="the call is over")
+        (over,) = logged(up, "call over")
     problem = timeline.verdict(done)
     assert isinstance(problem, errors.NotUnderstoodError)
     assert "401" in problem.problem
+    assert (over["outcome"], over["cause"]) == ("failed", "error")
 
 
 async def test_a_call_to_an_agent_that_is_not_there_says_that_none_came(

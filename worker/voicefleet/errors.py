@@ -55,6 +55,11 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
 }
 
 
+# How the two lines begin in which a verb says what went wrong.
+PROBLEM = "error: "
+FIX = "fix: "
+
+
 class VoicefleetError(Exception):
     """What happened (with the value) and what was expected; `fix` says what to do next."""
 

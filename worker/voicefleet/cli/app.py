@@ -146,7 +146,7 @@ def _options(
 
 def _say(problem: str, fix: str, code: ExitCode) -> ExitCode:
     one_line = " ".join(problem.split())
-    print(f"error: {one_line}\nfix: {fix}", file=sys.stderr)
+    print(f"{errors.PROBLEM}{one_line}\n{errors.FIX}{fix}", file=sys.stderr)
     return code
 
 

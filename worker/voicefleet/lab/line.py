@@ -166,8 +166,8 @@ class Line:
             raise errors.NoAgentError(
                 f"LiveKit took the dispatch, but no {who} joined room {self._address.room} {why}",
                 fix="start a worker with this agent name at the same LiveKit, and see in its log"
-                " whether it is registered, has a free slot, and whether the agent file raised an"
-                " error",
+                " (the output of `voicefleet start`, or of its pod) whether it is ready for calls,"
+                " has a free slot, and whether the agent file raised an error",
             )
 
     def _dispatched(self) -> None:

@@ -107,12 +107,23 @@ async def wait_for_line(
 
 
 def failed(running: Running, how: str) -> errors.ToolError:
-    """What to raise for a program that did not come up, with the last lines of its log."""
+    """What to raise for a program that did not come up: the error and the fix that it gave, as each
+    of ours does, or else the last lines of its log.
+    """
     lines = running.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    if problems := _after(errors.PROBLEM, lines):
+        fixes = "; ".join(_after(errors.FIX, lines))
+        return errors.ToolError(
+            f"{running.name} {how}: {'; '.join(problems)}", fix=f"{fixes} (its log: {running.log})"
+        )
     said = "\n".join(lines) or "nothing"
     return errors.ToolError(
         f"{running.name} {how}; it said:\n{said}", fix=f"see {running.log}, or run it by hand"
     )
+
+
+def _after(mark: str, lines: Sequence[str]) -> list[str]:
+    return [line.removeprefix(mark) for line in lines if line.startswith(mark)]
 
 
 async def stop(running: Running) -> None:

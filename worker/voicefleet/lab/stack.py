@@ -66,7 +66,7 @@ async def run(plan: Plan, say: Say) -> AsyncIterator[Stack]:
 
 
 async def up(plan: Plan, say: Say) -> Stack:
-    """Start everything, in order, and return when the worker is registered.
+    """Start everything, in order, and return when the worker is ready for calls.
 
     :raises ToolError: if a part does not come up; what had come up is ended again.
     """
@@ -92,10 +92,10 @@ async def up(plan: Plan, say: Say) -> Stack:
         worker = processes.start("worker", start, environment=environment, folder=plan.folder)
         parts.append(worker)
         line = await processes.wait_for_line(
-            worker, lambda line: '"registered worker"' in line, within_seconds=READY_WITHIN_SECONDS
+            worker, lambda line: '"ready for calls"' in line, within_seconds=READY_WITHIN_SECONDS
         )
         agent_name = str(json.loads(line)["agent_name"])
-        tell("worker", f"registered, hosts {plan.agent} as {agent_name!r}")
+        tell("worker", f"ready, hosts {plan.agent} as {agent_name!r}")
     except BaseException:
         await _end(parts)
         raise

@@ -154,9 +154,9 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
     )
     return errors.NotUnderstoodError(
         "; ".join(problems) + said_by_agent,
-        fix=f"look at the agent's log for the room {timeline.room}: its providers, their keys and"
-        " languages, an agent that says other words than are expected, or a machine that is too"
-        " busy to keep up; stand-ins understand only the lines of their conversation",
+        fix=f"look at the log of the agent's worker for the room {timeline.room}: its providers,"
+        " their keys and languages, an agent that says other words than are expected, or a machine"
+        " that is too busy to keep up; stand-ins understand only the lines of their conversation",
     )
 
 

@@ -1,11 +1,16 @@
-"""LiveKit's format of the log: JSON, or coloured text, on standard output.
+"""LiveKit's format of the log: JSON or text, on standard output; coloured at a terminal.
 
 `livekit.agents.cli.log` is not part of LiveKit's documented API (livekit-agents 1.8.9).
 """
 
 import logging
+import os
+import re
+import sys
 
 from livekit.agents.cli.log import setup_logging
+
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def add_handler(level: str, *, is_text: bool) -> list[logging.Handler]:
@@ -15,4 +20,18 @@ def add_handler(level: str, *, is_text: bool) -> list[logging.Handler]:
     root = logging.getLogger()
     before = list(root.handlers)
     setup_logging(level, devmode=is_text, console=False)
-    return [handler for handler in root.handlers if handler not in before]
+    added = [handler for handler in root.handlers if handler not in before]
+    # https://no-color.org: what is no terminal shows the codes of colours as they are.
+    if is_text and (not sys.stdout.isatty() or os.environ.get("NO_COLOR")):
+        for handler in added:
+            handler.setFormatter(_WithoutColour(handler.formatter))
+    return added
+
+
+class _WithoutColour(logging.Formatter):
+    def __init__(self, coloured: logging.Formatter | None) -> None:
+        super().__init__()
+        self._coloured = coloured or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return COLOUR.sub("", self._coloured.format(record))

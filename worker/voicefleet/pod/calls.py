@@ -45,6 +45,9 @@ ACTIVE = (CallState.ACCEPTED, CallState.RUNNING, CallState.RESUMING)
 # What a drain waits for.
 TAKEN = (*ACTIVE, CallState.FINISHING)
 
+# Whoever hangs up on silence says nothing of why.
+HUNG_UP = (Cause.CALLER_LEFT, Cause.ROOM_CLOSED)
+
 
 class WrongOrderError(Exception):
     """An event of a call that cannot come there and then: a defect, or a process that lies."""
@@ -240,8 +243,11 @@ class CallTable:
         cause; one that had may have been killed in it. None if the call has ended before.
         """
         if call.told is not None:
-            is_cut_off = killed_for is Cause.END_CUT_OFF and call.told.cause is not Cause.ERROR
-            cause = Cause.END_CUT_OFF if is_cut_off else call.told.cause
+            cause = call.told.cause
+            if cause in HUNG_UP and call.totals.lacked_a_provider:
+                cause = Cause.ERROR
+            elif killed_for is Cause.END_CUT_OFF and cause is not Cause.ERROR:
+                cause = Cause.END_CUT_OFF
             return self._end(call, cause, call.told.seconds)
         if killed_for is Cause.END_CUT_OFF:
             # Its event loop had stood still since before its end.

@@ -21,7 +21,7 @@ class Phase(StrEnum):
 class PodState:
     """What makes the phase. Times are unix seconds. `is_serving`: LiveKit's worker runs.
     `prewarm_failures` counts failures in a row, `warm_processes` those that wait for a call,
-    `job_pids` are all that are connected.
+    `job_pids` are all that are connected. `on_started` is called once, when all is there for calls.
     """
 
     is_serving: bool = False
@@ -33,6 +33,7 @@ class PodState:
     drain_began_at: float | None = None
     drain_deadline_at: float | None = None
     is_stopped: bool = False
+    on_started: Callable[[], None] | None = None
     clock: Callable[[], float] = field(default=time.time)
 
     @property
@@ -67,9 +68,20 @@ class PodState:
     def warmed(self) -> None:
         """A process has loaded its models and waits for a call."""
         self.has_been_warm, self.prewarm_failures = True, 0
+        self._tell_if_started()
+
+    def registered(self) -> None:
+        """LiveKit knows the pod, for the first time or again."""
+        self.is_registered = True
+        self._tell_if_started()
 
     def begin_drain(self, timeout_seconds: float) -> None:
         """Remember that the pod was told to stop; a second time changes nothing."""
         if self.drain_began_at is None:
             self.drain_began_at = self.clock()
             self.drain_deadline_at = self.drain_began_at + timeout_seconds
+
+    def _tell_if_started(self) -> None:
+        if self.is_started and self.on_started is not None:
+            tell, self.on_started = self.on_started, None
+            tell()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import shlex
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -86,7 +87,7 @@ def build(
         agent_name=agent_name,
         new_totals=partial(CallTotals, keeps_history=settings.telemetry.allow_pii),
     )
-    state = PodState()
+    state = PodState(on_started=partial(_say_ready, agent_name, capacity.slots))
     reconnect = Reconnect(settings.livekit.retries)
 
     # What the pod shows of its calls.
@@ -154,12 +155,18 @@ def build(
     def registered(*_: object) -> None:
         if state.is_registered:
             shown.metrics.reconnected()
-        state.is_registered = True
+        state.registered()
         reconnect.registered()
 
     server.on("worker_started", started)
     server.on("worker_registered", registered)
     return Pod(server, state, table, processes, reconnect, shown, reaper, rooms)
+
+
+def _say_ready(agent_name: str, slots: int) -> None:
+    to_call_it = shlex.join(["voicefleet", "call", *filter(None, [agent_name]), "--say", "Hello."])
+    said = {"agent_name": agent_name, "slots": slots, "to_call_it": to_call_it}
+    logger.info("ready for calls", extra=said)
 
 
 async def run(settings: Settings, hosted: AgentFile, *, devmode: bool = False) -> None:

@@ -22,6 +22,7 @@ from voicefleet.telemetry.messages import (
     Interrupted,
     Outcome,
     ProviderError,
+    ProviderKind,
     Said,
     Stalled,
     TurnTaken,
@@ -79,6 +80,8 @@ class CallTotals:
     _errors: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _fallbacks: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _handovers: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _failed: set[ProviderKind] = field(default_factory=set)
+    _worked: set[ProviderKind] = field(default_factory=set)
     _history: list[Json] = field(default_factory=list)
     _characters: int = 0
     _models: BoundedLabels = field(default_factory=lambda: BoundedLabels(MOST_MODELS))
@@ -99,9 +102,12 @@ class CallTotals:
                 who = self._models(fact.kind, fact.provider, fact.model)
                 used = self._usage.setdefault(who, Counter())
                 used.update({name: getattr(fact, name) for name in AMOUNTS})
+                # LiveKit counts what a realtime model used as an LLM's.
+                self._worked.update({fact.kind, "realtime"} if fact.kind == "llm" else {fact.kind})
             case ProviderError():
                 is_final = "no" if fact.recoverable else "yes"
                 self._errors[self._providers(fact.kind, fact.provider, is_final)] += 1
+                self._failed.add(fact.kind)
             case Fallback():
                 self._fallbacks[self._providers(fact.kind, fact.provider)] += 1
             case HandedOver():
@@ -110,6 +116,11 @@ class CallTotals:
                 self._said(fact)
             case _:
                 pass
+
+    @property
+    def lacked_a_provider(self) -> bool:
+        """A kind of provider failed whenever it was asked: nobody can have been served."""
+        return bool(self._failed - self._worked)
 
     def turns(self) -> Json:
         """The number of turns, each leg's median and maximum, and the legs of each turn."""

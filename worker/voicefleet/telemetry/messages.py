@@ -37,7 +37,8 @@ class Outcome(StrEnum):
 
 class Cause(StrEnum):
     """Why a call ended, or never began. Those of `TOLD_CAUSES` come from the call's own process;
-    the pod finds out the others.
+    the pod finds out the others. ERROR: the agent file raised, LiveKit closed the session for it,
+    or whoever hung up cannot have been served, because a provider failed whenever it was asked.
     """
 
     CALLER_LEFT = "caller_left"
