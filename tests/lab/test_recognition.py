@@ -1,6 +1,7 @@
 """The ears: everything of the script, and nothing that is not of it."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.lab.conftest import SCRIPT, spoken
 from voicefleet import errors
 from voicefleet.lab import conversation, speech
-from voicefleet.lab.recognition import Recognizer
+from voicefleet.lab.recognition import Recognizer, require_pronounceable
 
 CALLS = {"test": SCRIPT} | {n: conversation.load(n) for n in conversation.shipped_names()}
 # The phrases that each side of each call may say, and its turns of one or more of them.
@@ -141,6 +142,16 @@ def test_an_utterance_leaves_nothing_behind() -> None:
 def test_a_word_that_nobody_can_pronounce_is_named() -> None:
     with pytest.raises(errors.UsageError, match="xylqzat"):
         Recognizer(["Please call Xylqzat."])
+
+
+def test_a_conversation_with_such_a_word_is_refused_with_the_line_it_stands_in(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "talk.toml"
+    exchange = 'caller = "Is it {monday}?"\nagent = "Call Xylqzat."'
+    script.write_text(f'greeting = "Hello."\n\n[[exchange]]\n{exchange}\n')
+    with pytest.raises(errors.UsageError, match=r"talk\.toml, line 5: .*xylqzat"):
+        require_pronounceable(str(script))
 
 
 def test_a_number_in_digits_is_refused_because_it_would_never_be_heard() -> None:

@@ -15,7 +15,15 @@ from voicefleet import settings as settings_module
 from voicefleet.cli import report, signals
 from voicefleet.errors import ExitCode
 from voicefleet.job import agent_file
-from voicefleet.lab import caller, conversation, livekit_server, otlp_receiver, stack, timeline
+from voicefleet.lab import (
+    caller,
+    conversation,
+    livekit_server,
+    otlp_receiver,
+    recognition,
+    stack,
+    timeline,
+)
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.otlp_receiver import OtlpReceiver
 from voicefleet.lab.stack import Stack
@@ -107,8 +115,14 @@ def _called(agent: str, script: str | None) -> Called:
 
 
 def whole_path(script: str) -> str:
-    """The conversation as a process in another folder finds it."""
-    return str(Path(script).resolve()) if script.endswith(".toml") else script
+    """The conversation as a process in another folder finds it.
+
+    :raises UsageError: if it is yours, and cannot be understood.
+    """
+    if not script.endswith(".toml"):
+        return script
+    recognition.require_pronounceable(script)
+    return str(Path(script).resolve())
 
 
 async def _traced_demo(

@@ -38,6 +38,20 @@ def of_token(token: str) -> tuple[str, ...]:
     return tuple(" ".join(parts) for parts in itertools.product(*(known[w] for w in spoken)))
 
 
+def require_pronounceable(path: str) -> None:
+    """:raises UsageError: if a word of the conversation at this path is not in the dictionary."""
+    script = conversation.load(path)
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for phrase in (*script.caller_phrases, *script.agent_phrases):
+        for token in phrase.split():
+            try:
+                of_token(token)
+            except errors.UsageError as error:
+                # A day that the file has as {monday} stands in no line.
+                where = next((f", line {n}" for n, ln in enumerate(lines, 1) if token in ln), "")
+                raise errors.UsageError(f"{path}{where}: {error.problem}", fix=error.fix) from None
+
+
 @functools.lru_cache(maxsize=1024)
 def _dictionary(wanted: frozenset[str]) -> dict[str, tuple[str, ...]]:
     return {word: _all()[word] for word in wanted if word in _all()}
