@@ -92,6 +92,7 @@ def dispatch(
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "BACKEND_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(rooms, "STAYS_EMPTY_SECONDS", 0.05)
 
 
 async def freed(livekit: LiveKit) -> LiveKit:
@@ -106,6 +107,17 @@ async def test_a_room_in_which_the_agent_is_alone_is_deleted(other: tuple[str, .
     livekit = await freed(LiveKit(*other))
     assert livekit.deleted == ["lobby"]
     assert livekit.dispatched == []
+
+
+async def test_one_who_connects_again_at_once_is_found_before_the_room_is_deleted() -> None:
+    """LiveKit put one who joined while it deleted the room into no room that anybody can reach."""
+    livekit = LiveKit()
+    freeing = asyncio.create_task(freed(livekit))
+    await asyncio.sleep(0.01)
+    livekit.there.append("anna")
+    await freeing
+    assert livekit.deleted == []
+    assert len(livekit.dispatched) == 1
 
 
 async def test_a_room_with_another_agent_in_it_is_left_as_it_is() -> None:

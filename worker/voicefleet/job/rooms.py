@@ -18,6 +18,11 @@ T = TypeVar("T")
 
 ANSWERED_WITHIN_SECONDS = 2.0
 
+# LiveKit (1.13.5) loses whoever joins in the hundredth of a second in which it deletes the room:
+# they are in none, alone for good. A client that connects again at once is there sooner than this,
+# and a page that loads again is not.
+STAYS_EMPTY_SECONDS = 0.3
+
 # A backend that dispatches hears of its caller from the page, or from LiveKit's webhook.
 BACKEND_WITHIN_SECONDS = 2.0
 
@@ -74,6 +79,7 @@ async def free(ctx: JobContext) -> None:
     """
     if ctx.is_fake_job():
         return
+    await asyncio.sleep(STAYS_EMPTY_SECONDS)
     others = await _tried(ctx, _there(ctx), "the room was not asked about") or ()
     if any(livekit_session.is_caller(who) for who in others):
         await dispatch_again(ctx)

@@ -4,7 +4,6 @@
 """
 
 import logging
-import os
 import re
 import sys
 
@@ -21,8 +20,8 @@ def add_handler(level: str, *, is_text: bool) -> list[logging.Handler]:
     before = list(root.handlers)
     setup_logging(level, devmode=is_text, console=False)
     added = [handler for handler in root.handlers if handler not in before]
-    # https://no-color.org: what is no terminal shows the codes of colours as they are.
-    if is_text and (not sys.stdout.isatty() or os.environ.get("NO_COLOR")):
+    # What is no terminal shows the codes of colours as they are.
+    if is_text and not sys.stdout.isatty():
         for handler in added:
             handler.setFormatter(_WithoutColour(handler.formatter))
     return added
