@@ -8,8 +8,8 @@ import pytest
 
 from tests.lab.conftest import SCRIPT, spoken
 from voicefleet import errors
-from voicefleet.lab import conversation, speech
-from voicefleet.lab.recognition import Recognizer, require_pronounceable
+from voicefleet.lab import audio, conversation, speech
+from voicefleet.lab.recognition import SAMPLE_RATE, Recognizer, require_pronounceable
 
 CALLS = {"test": SCRIPT} | {n: conversation.load(n) for n in conversation.shipped_names()}
 # The phrases that each side of each call may say, and its turns of one or more of them.
@@ -130,6 +130,21 @@ def test_words_carry_the_time_at_which_they_were_said() -> None:
     assert last.text == "Goodbye."
     expected = 1.0 + speech.synthesize("Thank you very much. Goodbye.").words[-1].start_seconds
     assert last.start_seconds == pytest.approx(expected, abs=0.1)
+
+
+def test_the_end_of_a_sentence_is_not_taken_for_the_beginning_of_another() -> None:
+    """Recorded by the recogniser in a real call: the end of "today" was heard as "Do you", which
+    was not believed, and with it went the sentence.
+    """
+    phrases = [
+        "Do you have any bread left today?",
+        "Can you keep one for me until five?",
+        *("Thank you.", "Goodbye."),
+    ]
+    recording = Path(__file__).with_name("recordings") / "bread.flac"
+    pcm = audio.decode(recording.read_bytes(), SAMPLE_RATE)
+    heard = [hear(Recognizer(phrases), pcm, piece_bytes=size) for size in (640, 1_600, 32_000)]
+    assert heard == [phrases[0]] * 3
 
 
 def test_an_utterance_leaves_nothing_behind() -> None:

@@ -72,9 +72,10 @@ def test_text_has_the_event_and_every_field() -> None:
 
 
 def test_text_has_colours_at_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_file = lines_of(added("INFO", is_text=True), job_id="AJ_1")
+    record = logging.LogRecord("name", logging.INFO, "f.py", 1, "an event", (), None)
+    in_a_file = added("INFO", is_text=True).format(record)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    at_a_terminal = lines_of(added("INFO", is_text=True), job_id="AJ_1")
+    at_a_terminal = added("INFO", is_text=True).format(record)
     assert "\x1b" not in in_a_file
     expect(
         livekit_logging.COLOUR.sub("", at_a_terminal) == in_a_file and "\x1b" in at_a_terminal,

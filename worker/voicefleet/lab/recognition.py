@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voicefleet import errors
 from voicefleet.lab import audio, conversation
-from voicefleet.lab.understanding import Segment, understood
+from voicefleet.lab.understanding import MIN_CUT_WORDS, Segment, understood
 
 VARIANT = re.compile(r"\(\d+\)$")
 
@@ -121,7 +121,9 @@ def _transitions(sentences: Sequence[Sequence[str]]) -> Iterator[Transition]:
         for word in range(len(words) - 1):
             state += 1
             yield here, state, likely, f"{sentence}.{word}"
-            yield state, 1, CUT_PROBABILITY
+            # What would not be believed must not take the end of a whole sentence for itself.
+            if word + 1 >= MIN_CUT_WORDS:
+                yield state, 1, CUT_PROBABILITY
             here, likely = state, 1.0
         yield here, 0, likely, f"{sentence}.{len(words) - 1}"
 
@@ -166,6 +168,7 @@ class Recognizer:
         self._channel = self._decoder.get_cmn(False)
         self._noise = np.random.default_rng(1).normal(0, DITHER_RMS, SAMPLE_RATE)
         self._loudness: list[NDArray[np.float64]] = []
+        self._noise_at = 0
         self._rest = b""
         self._is_listening = False
         self.heard: tuple[HeardWord, ...] = ()
@@ -205,10 +208,14 @@ class Recognizer:
             self._decoder.set_cmn(self._channel)
             self._decoder.start_utt()
             self._is_listening = True
+            self._noise_at = 0
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
         frames = samples.reshape(-1, FRAME_SAMPLES)
         self._loudness.append(np.sqrt((frames * frames).mean(axis=1)))
-        dithered = (samples + self._noise[: len(samples)]).clip(-32_768, 32_767)
+        # From where it stopped: pieces that all began alike would hum.
+        noise = np.roll(self._noise, -self._noise_at)[: len(samples)]
+        self._noise_at = (self._noise_at + len(samples)) % len(self._noise)
+        dithered = (samples + noise).clip(-32_768, 32_767)
         self._decoder.process_raw(dithered.astype("<i2").tobytes())
 
     def _result(self) -> str:
