@@ -155,3 +155,29 @@ def test_the_model_says_what_it_is_shown_now_and_not_what_the_script_hopes() -> 
     assert call.agent_phrases == ("Hello.", "It is a red circle.")
     assert call.has_camera
     assert not CALL.has_camera
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            'greeting = "Hi."\n[[exchange]]\ncaller = "Yes."\nanswer = "No."',
+            "no 'answer'; there are",
+        ),
+        ('greeting = "Hi."\n[[exchange]]\ncaler = "Yes."', "did you mean 'caller'"),
+        ('greting = "Hi."', "did you mean 'greeting'"),
+        ('[[exchange]]\ncaller = "Yes."', "'greeting' is missing"),
+        ('greeting = "Hi."\n[[exchange]]\nagent = "Yes."', "'caller' is missing"),
+        ("greeting = Hi.", "line 1"),
+    ],
+)
+def test_what_is_wrong_with_a_conversation_is_said_in_words(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """A misspelt key was left out in silence, and a whole call later nobody had answered."""
+    path = tmp_path / "talk.toml"
+    path.write_text(text)
+    with pytest.raises(errors.UsageError) as raised:
+        conversation.load(str(path))
+    assert problem in raised.value.problem
+    assert "talk.toml" in raised.value.problem

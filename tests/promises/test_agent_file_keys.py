@@ -63,6 +63,7 @@ async def hosted_with_keys_in(
         yield Stack(
             *(livekit.url, livekit.api_key, livekit.api_secret, providers_url),
             agent_name=str(json.loads(line)["agent_name"]),
+            conversation="assistant",
             folder=folder,
             parts=tuple(parts),
         )

@@ -9,7 +9,7 @@ from voicefleet import errors
 from voicefleet import settings as settings_module
 from voicefleet.cli import report, signals
 from voicefleet.errors import ExitCode
-from voicefleet.lab import caller, timeline
+from voicefleet.lab import caller, stack, timeline
 from voicefleet.lab import conversation as conversations
 from voicefleet.lab.caller import CallPlan
 from voicefleet.settings.livekit import LIVEKIT_ACCESS, LiveKit
@@ -60,6 +60,15 @@ def credentials(livekit: LiveKit) -> tuple[str, str, str]:
     return livekit.url or "", livekit.api_key or "", livekit.secret or ""
 
 
+def _explained(problem: errors.CallError, plan: CallPlan) -> errors.CallError:
+    """Where the stand-ins of a demo answer, they know only their own lines."""
+    up = stack.saved(stack.state_file())
+    if up is None or up.url != plan.url:
+        return problem
+    known = f"say what the stand-ins know (--conversation {up.conversation})"
+    return type(problem)(problem.problem, fix=f"{known}; or {problem.fix}; logs: {up.folder}")
+
+
 async def _place(plan: CallPlan, *, as_json: bool) -> int:
     """Place the call, print it while it goes on, and judge it.
 
@@ -73,5 +82,5 @@ async def _place(plan: CallPlan, *, as_json: bool) -> int:
         print(f"\n{report.conversation(done)}")
     problem = timeline.verdict(done)
     if problem is not None:
-        raise problem
+        raise _explained(problem, plan)
     return ExitCode.OK

@@ -1,6 +1,5 @@
 """`demo`: a real call on this machine, without keys."""
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -23,13 +22,18 @@ from voicefleet.lab import (
     recognition,
     stack,
     timeline,
+    worker_log,
 )
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.otlp_receiver import OtlpReceiver
 from voicefleet.lab.stack import Stack
+from voicefleet.lab.timeline import Timeline
 
 # The pod ends its own span when the call's process has ended, and sends every few seconds.
 TRACE_WITHIN_SECONDS = 20.0
+
+# Plugins that ask the real provider unless they are told of another, as an agent reports an error.
+ASK_THE_REAL = ("livekit.plugins.deepgram", "livekit.plugins.cartesia")
 
 HOW_TO_GO_ON = """
 The stack is still up, with its logs in {folder}. What uses it needs its environment:
@@ -91,6 +95,32 @@ class Called:
 
     agent: str
     conversation: str
+    is_own: bool = False
+
+    def uncalled_tools(self, done: Timeline) -> errors.CallError | None:
+        """What to say of a tool that your conversation names and your agent has not called."""
+        script = conversation.load(self.conversation)
+        named = {tool.name for exchange in script.exchanges for tool in exchange.tools}
+        called = {name for turn in done.turns for name in turn.tools}
+        if not self.is_own or not (missing := named - called):
+            return None
+        return errors.NotUnderstoodError(
+            f"the agent has not called {', '.join(sorted(missing))}, as {self.conversation} says",
+            fix="name its tools as the agent file does; it has called"
+            f" {', '.join(sorted(called)) or 'none'}",
+        )
+
+    def explained(self, problem: errors.CallError, folder: Path) -> errors.CallError:
+        """The problem, with what the worker's log and the agent's own account tell of it."""
+        fix = problem.fix
+        if raised := worker_log.raised_by(self.agent, folder):
+            return type(problem)(f"{self.agent} raised {raised}", fix=f"its log is in {folder}")
+        if isinstance(problem, errors.NoAgentError):
+            fix = "see why in the worker's log"
+        elif self.is_own and (real := [n for n in ASK_THE_REAL if n in problem.problem]):
+            whom = " and ".join(real)
+            fix = f"have {whom} ask the stand-ins, as docs/your-agent-without-keys.md shows"
+        return type(problem)(problem.problem, fix=f"{fix}; the logs are in {folder}")
 
 
 def _called(agent: str, script: str | None) -> Called:
@@ -103,7 +133,8 @@ def _called(agent: str, script: str | None) -> Called:
         # What is wrong with it is told before anything is up.
         agent_file.load(agent)
         path = Path(agent)
-        return Called(str(path.resolve()) if path.suffix == ".py" else agent, whole_path(script))
+        agent = str(path.resolve()) if path.suffix == ".py" else agent
+        return Called(agent, whole_path(script), is_own=True)
     if agent in conversation.shipped_names() or agent.endswith(".toml"):
         script = whole_path(agent)
         return Called(conversation.load(script).agent, script)
@@ -152,12 +183,14 @@ async def _demo(
     try:
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
-        done = await caller.place_call(call, on_event=report.printer())
-        _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
-        if (problem := timeline.verdict(done)) is not None:
+        try:
+            done = await caller.place_call(call, on_event=report.printer())
+            _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
+            if (problem := timeline.verdict(done) or called.uncalled_tools(done)) is not None:
+                raise problem
+        except errors.CallError as problem:
             has_logs_to_read = True
-            problem.fix += f"; the logs are in {folder}"
-            raise problem
+            raise called.explained(problem, folder) from None
         if receiver is not None:
             _say(await _trace_and_metrics(receiver, up))
         stays_up = keep
@@ -218,9 +251,7 @@ async def _metrics(url: str) -> str:
 
 def endpoints_url(up: Stack) -> str:
     """Where the worker's endpoints listen, as its log says."""
-    lines = (up.folder / "worker.log").read_text(encoding="utf-8").splitlines()
-    line = next(line for line in lines if '"endpoints listen"' in line)
-    return f"http://127.0.0.1:{json.loads(line)['port']}"
+    return f"http://127.0.0.1:{worker_log.port(up.folder)}"
 
 
 def _how_to_go_on(up: Stack, conversation_name: str) -> str:

@@ -9,6 +9,9 @@ QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.CALLER_HEARD
 SAME = "word for word"
 # Where nothing was expected, no words can be recognised.
 OF_THE_AGENT = "a voice; the words are the agent's own account"
+# LiveKit's turn detector waits 2.5 s for whoever sounds unfinished to it, and espeak-ng often does.
+UNFINISHED_SECONDS = 2.4
+UNFINISHED = "  (near 2.7 s, LiveKit's turn detector took this artificial voice for unfinished)"
 INDENT = " " * 24
 
 
@@ -30,7 +33,10 @@ def conversation(timeline: Timeline) -> str:
     lines = [line for turn in timeline.turns for line in _turn(turn)]
     gaps = [g for turn in timeline.turns if (g := turn.gap_seconds) is not None]
     joined = f"agent joined after {timeline.agent_joined_seconds:.2f} s"
-    return "\n".join([*lines, f"\n  {joined}; gaps of the turns: {spread(gaps)}"])
+    said = [f"\n  {joined}; gaps of the turns: {spread(gaps)}"]
+    if any(gap > UNFINISHED_SECONDS for gap in gaps):
+        said.append(UNFINISHED)
+    return "\n".join([*lines, *said])
 
 
 def spread(values: Sequence[float], unit: str = "s") -> str:

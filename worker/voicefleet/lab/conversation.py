@@ -7,9 +7,10 @@ One TOML file serves all three who need it: the caller (what to say and when), t
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def _ordinal(number: int) -> str:
     tens = "thirty" if number > 30 else "twenty"
     return "thirtieth" if number == 30 else f"{tens} {ORDINALS[number % 10 - 1]}"
 
+
+FORM = "write it as docs/your-agent-without-keys.md shows"
+
+KEYS = ("agent", "greeting", "exchange", "only_writes", "telephone")
+EXCHANGE_KEYS = ("caller", "agent", "tools", "interrupts_after_seconds", "shows")
+TOOL_KEYS = ("name", "arguments")
 
 SEEN = "{seen}"
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -150,20 +157,27 @@ def load(name_or_path: str) -> Conversation:
             f"there is no conversation {name_or_path!r}",
             fix=f"give the path of a .toml file, or one of: {', '.join(shipped_names())}",
         ) from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise errors.UsageError(f"{name_or_path} is not TOML: {error}", fix=FORM) from error
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise errors.UsageError(
-            f"{name_or_path} is not a conversation: {error!r}",
-            fix="see worker/voicefleet/lab/conversations/assistant.toml for the form",
+            f"{name_or_path} is not a conversation: {what}", fix=FORM
         ) from error
 
 
 def parse(text: str) -> Conversation:
-    """A conversation from the text of its TOML file."""
+    """A conversation from the text of its TOML file.
+
+    :raises KeyError: without a greeting, exchanges, or the caller's words in one.
+    :raises ValueError: if it is no TOML, or has a key that nothing here is called.
+    """
     document = tomllib.loads(text)
+    _require_known(document, KEYS, "it")
     return Conversation(
         agent=document.get("agent", ""),
         greeting=document["greeting"],
-        exchanges=tuple(_exchange(table) for table in document["exchange"]),
+        exchanges=tuple(_exchange(n, table) for n, table in enumerate(document["exchange"], 1)),
         only_writes=document.get("only_writes", False),
         telephone=document.get("telephone", ""),
     )
@@ -176,7 +190,18 @@ def shipped_names() -> tuple[str, ...]:
     )
 
 
-def _exchange(table: dict[str, Any]) -> Exchange:
+def _require_known(table: dict[str, Any], known: Sequence[str], whose: str) -> None:
+    for key in table:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise ValueError(f"{whose} has no {key!r}; {meant}")
+
+
+def _exchange(number: int, table: dict[str, Any]) -> Exchange:
+    _require_known(table, EXCHANGE_KEYS, f"exchange {number}")
+    for tool in table.get("tools", ()):
+        _require_known(tool, TOOL_KEYS, f"a tool of exchange {number}")
     tools = tuple(
         ToolCall(tool["name"], as_dates(tool.get("arguments", {})))
         for tool in table.get("tools", ())

@@ -51,6 +51,7 @@ class Stack:
     api_secret: str
     providers_url: str
     agent_name: str
+    conversation: str
     folder: Path
     parts: tuple[Running, ...]
 
@@ -95,12 +96,14 @@ async def up(plan: Plan, say: Say) -> Stack:
             worker, lambda line: '"ready for calls"' in line, within_seconds=READY_WITHIN_SECONDS
         )
         agent_name = str(json.loads(line)["agent_name"])
-        tell("worker", f"ready, hosts {plan.agent} as {agent_name!r}")
+        called = f"as {agent_name!r}" if agent_name else "without a name"
+        tell("worker", f"ready, hosts {plan.agent} {called}")
     except BaseException:
         await _end(parts)
         raise
     return Stack(
         *(livekit.url, livekit.api_key, livekit.api_secret, providers_url, agent_name),
+        conversation=plan.conversation,
         folder=plan.folder,
         parts=tuple(parts),
     )

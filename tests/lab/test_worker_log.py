@@ -1,0 +1,28 @@
+"""What the lab reads in a worker's log."""
+
+import json
+from pathlib import Path
+
+from voicefleet.lab import worker_log
+
+TRACEBACK = """unhandled exception while running the job task
+Traceback (most recent call last):
+  File "/site-packages/livekit/agents/ipc/job_proc_lazy_main.py", line 353, in _entrypoint
+  File "/home/me/shop/agent.py", line 12, in entrypoint
+    session = AgentSesion()
+NameError: name 'AgentSesion' is not defined"""
+
+
+def test_the_error_of_an_agent_file_is_told_with_its_line(tmp_path: Path) -> None:
+    said = [
+        {"message": "endpoints listen", "port": 81},
+        {"message": TRACEBACK},
+        {"message": "over"},
+    ]
+    log = "\n".join(["no JSON", *map(json.dumps, said)])
+    (tmp_path / "worker.log").write_text(log)
+    for agent in ("/home/me/shop/agent.py", "shop.agent"):
+        told = worker_log.raised_by(agent, tmp_path)
+        assert told == "NameError: name 'AgentSesion' is not defined (line 12)"
+    assert worker_log.raised_by("/home/me/shop/other.py", tmp_path) == ""
+    assert worker_log.port(tmp_path) == 81

@@ -1,0 +1,35 @@
+"""What the worker of a stack has said: its log, one JSON object a line."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CALLED_FROM = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+)')
+
+
+def records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every record, in order; what is none, as the output of a program, is left out."""
+    for line in (folder / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def port(folder: Path) -> int:
+    """Where the worker's endpoints listen."""
+    return next(int(r["port"]) for r in records(folder) if r["message"] == "endpoints listen")
+
+
+def raised_by(agent: str, folder: Path) -> str:
+    """The last error that came through this agent's file, a path or a module, and its line there;
+    empty if there is none.
+    """
+    end = agent if agent.endswith(".py") else f"/{agent.replace('.', '/')}.py"
+    told = ""
+    for record in records(folder):
+        text = f"{record['message']}\n{record.get('exc_info', '')}".strip()
+        own = [at["line"] for at in CALLED_FROM.finditer(text) if at["path"].endswith(end)]
+        if own:
+            told = f"{text.splitlines()[-1]} (line {own[-1]})"
+    return told
