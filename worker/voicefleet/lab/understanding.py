@@ -20,7 +20,7 @@ MIN_WHOLE_MEAN_SCORE = -39.0
 MIN_CUT_MEAN_SCORE = -37.0
 # espeak-ng says some words unlike any person ("learned"): one is forgiven in a whole sentence of so
 # many words, which no other speech has resembled from end to end.
-MIN_FORGIVING_WORDS = 6
+MIN_FORGIVING_WORDS = 5
 
 # Words of one sentence stand closer than this many loud frames that are no word of it.
 MAX_GAP_FRAMES = 30
