@@ -132,7 +132,7 @@ async def test_no_agent_of_that_name_is_said_so_and_the_room_is_gone(
     nobody = replace(plan(livekit_server), agent_name="nobody", join_timeout_seconds=0.5)
     with pytest.raises(errors.NoAgentError, match="no agent 'nobody' joined room") as caught:
         await place_call(nobody)
-    assert "registered" in caught.value.fix
+    assert "ready for calls" in caught.value.fix
     assert nobody.room not in await rooms(nobody)
 
 
