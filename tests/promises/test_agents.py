@@ -69,6 +69,8 @@ async def test_a_taken_time_is_refused_and_another_is_read_back_and_booked(
     assert "Anna Smith" not in log
 
 
+# Encoding and decoding video beside another call is more than two cores have to spare.
+@pytest.mark.alone
 async def test_a_caller_is_told_what_they_hold_before_their_camera(run_stack: RunStack) -> None:
     """The model is asked with pictures of the real track, and answers what it makes out in them."""
     async with run_stack("vision", script="vision") as up:
