@@ -19,10 +19,10 @@ def test_the_error_of_an_agent_file_is_told_with_its_line(tmp_path: Path) -> Non
         {"message": TRACEBACK},
         {"message": "over"},
     ]
-    log = "\n".join(["no JSON", *map(json.dumps, said)])
-    (tmp_path / "worker.log").write_text(log)
+    log = tmp_path / "worker.log"
+    log.write_text("\n".join(["no JSON", *map(json.dumps, said), '{"message": "half wr']))
     for agent in ("/home/me/shop/agent.py", "shop.agent"):
-        told = worker_log.raised_by(agent, tmp_path)
+        told = worker_log.raised_by(agent, log)
         assert told == "NameError: name 'AgentSesion' is not defined (line 12)"
-    assert worker_log.raised_by("/home/me/shop/other.py", tmp_path) == ""
-    assert worker_log.port(tmp_path) == 81
+    assert worker_log.raised_by("/home/me/shop/other.py", log) == ""
+    assert worker_log.port(log) == 81

@@ -16,7 +16,7 @@ from tests.promises.conftest import RunStack
 from tests.waiting import wait_until
 from voicefleet import errors
 from voicefleet.errors import ExitCode
-from voicefleet.lab import caller, conversation, processes
+from voicefleet.lab import caller, conversation, processes, worker_log
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.processes import Running
 from voicefleet.lab.stack import Stack
@@ -70,10 +70,7 @@ def worker_of(up: Stack) -> Running:
 
 def logged(up: Stack, event: str) -> list[dict[str, Any]]:
     """What the worker has logged of this event."""
-    # The last line may be half written.
-    lines = worker_of(up).log.read_text().rpartition("\n")[0].splitlines()
-    records = [json.loads(line) for line in lines if line.startswith("{")]
-    return [record for record in records if record["message"] == event]
+    return [r for r in worker_log.records(worker_of(up).log) if r["message"] == event]
 
 
 def causes(up: Stack) -> list[str]:

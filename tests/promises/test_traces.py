@@ -25,7 +25,7 @@ from tests.promises.test_pod import (
 )
 from tests.waiting import wait_until
 from voicefleet.errors import ExitCode
-from voicefleet.lab import caller, otlp_receiver, timeline
+from voicefleet.lab import caller, otlp_receiver, timeline, worker_log
 from voicefleet.lab.otlp_receiver import Health, ReceivedSpan
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import EventKind
@@ -55,8 +55,7 @@ async def counted(up: Stack) -> dict[tuple[str, ...], float]:
 
 
 def records(up: Stack) -> list[dict[str, Any]]:
-    lines = worker_of(up).log.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    return list(worker_log.records(worker_of(up).log))
 
 
 def processes_of_calls(up: Stack) -> list[int]:

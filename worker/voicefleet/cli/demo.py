@@ -25,12 +25,15 @@ from voicefleet.lab import (
     worker_log,
 )
 from voicefleet.lab.caller import CallPlan
+from voicefleet.lab.conversation import Conversation
 from voicefleet.lab.otlp_receiver import OtlpReceiver
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import Timeline
 
 # The pod ends its own span when the call's process has ended, and sends every few seconds.
 TRACE_WITHIN_SECONDS = 20.0
+
+WORKER_LOG = "worker.log"
 
 # Plugins that ask the real provider unless they are told of another, as an agent reports an error.
 ASK_THE_REAL = ("livekit.plugins.deepgram", "livekit.plugins.cartesia")
@@ -97,12 +100,12 @@ class Called:
     conversation: str
     is_own: bool = False
 
-    def uncalled_tools(self, done: Timeline) -> errors.CallError | None:
+    def uncalled_tools(self, script: Conversation, done: Timeline) -> errors.CallError | None:
         """What to say of a tool that your conversation names and your agent has not called."""
-        script = conversation.load(self.conversation)
         named = {tool.name for exchange in script.exchanges for tool in exchange.tools}
         called = {name for turn in done.turns for name in turn.tools}
-        if not self.is_own or not (missing := named - called):
+        missing = named - called
+        if not self.is_own or not missing:
             return None
         return errors.NotUnderstoodError(
             f"the agent has not called {', '.join(sorted(missing))}, as {self.conversation} says",
@@ -113,7 +116,7 @@ class Called:
     def explained(self, problem: errors.CallError, folder: Path) -> errors.CallError:
         """The problem, with what the worker's log and the agent's own account tell of it."""
         fix = problem.fix
-        if raised := worker_log.raised_by(self.agent, folder):
+        if raised := worker_log.raised_by(self.agent, folder / WORKER_LOG):
             return type(problem)(f"{self.agent} raised {raised}", fix=f"its log is in {folder}")
         if isinstance(problem, errors.NoAgentError):
             fix = "see why in the worker's log"
@@ -186,11 +189,12 @@ async def _demo(
         try:
             done = await caller.place_call(call, on_event=report.printer())
             _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
-            if (problem := timeline.verdict(done) or called.uncalled_tools(done)) is not None:
+            problem = timeline.verdict(done) or called.uncalled_tools(script, done)
+            if problem is not None:
                 raise problem
-        except errors.CallError as problem:
+        except errors.CallError as error:
             has_logs_to_read = True
-            raise called.explained(problem, folder) from None
+            raise called.explained(error, folder) from None
         if receiver is not None:
             _say(await _trace_and_metrics(receiver, up))
         stays_up = keep
@@ -251,7 +255,7 @@ async def _metrics(url: str) -> str:
 
 def endpoints_url(up: Stack) -> str:
     """Where the worker's endpoints listen, as its log says."""
-    return f"http://127.0.0.1:{worker_log.port(up.folder)}"
+    return f"http://127.0.0.1:{worker_log.port(up.folder / WORKER_LOG)}"
 
 
 def _how_to_go_on(up: Stack, conversation_name: str) -> str:

@@ -166,7 +166,8 @@ class Recognizer:
         self._resampler = audio.Resampler(sample_rate, SAMPLE_RATE)
         self._decoder = decoder(self._sentences)
         self._channel = self._decoder.get_cmn(False)
-        self._noise = np.random.default_rng(1).normal(0, DITHER_RMS, SAMPLE_RATE)
+        # A second of it, twice: from any place in the first, the longest piece has its own.
+        self._noise = np.tile(np.random.default_rng(1).normal(0, DITHER_RMS, SAMPLE_RATE), 2)
         self._loudness: list[NDArray[np.float64]] = []
         self._noise_at = 0
         self._rest = b""
@@ -213,8 +214,8 @@ class Recognizer:
         frames = samples.reshape(-1, FRAME_SAMPLES)
         self._loudness.append(np.sqrt((frames * frames).mean(axis=1)))
         # From where it stopped: pieces that all began alike would hum.
-        noise = np.roll(self._noise, -self._noise_at)[: len(samples)]
-        self._noise_at = (self._noise_at + len(samples)) % len(self._noise)
+        noise = self._noise[self._noise_at : self._noise_at + len(samples)]
+        self._noise_at = (self._noise_at + len(samples)) % SAMPLE_RATE
         dithered = (samples + noise).clip(-32_768, 32_767)
         self._decoder.process_raw(dithered.astype("<i2").tobytes())
 
