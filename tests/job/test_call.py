@@ -39,6 +39,9 @@ class Call:
     def add_shutdown_callback(self, callback: Callable[[str], Awaitable[None]]) -> None:
         self.callbacks.append(callback)
 
+    def is_fake_job(self) -> bool:
+        return True
+
     async def delete_room(self) -> None:
         """Nobody is in it."""
 
@@ -81,6 +84,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(rooms, "dispatch_again", note)
     return found
+
+
+def livekit_tells(monkeypatch: pytest.MonkeyPatch, *answers: bool | None) -> None:
+    """Whether a caller is in the room, one time after the other; the last answer stays."""
+    left = list(answers)
+
+    async def has_caller(_: object) -> bool | None:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(rooms, "has_caller", has_caller)
 
 
 async def started() -> AgentSession[None]:
@@ -205,6 +218,42 @@ async def test_a_session_for_the_next_visitor_outlives_the_entrypoint() -> None:
 
 
 @pytest.mark.parametrize(
+    ("at_the_beginning", "later", "ends_with_its_caller", "ends"),
+    [
+        (True, False, True, True),
+        # LiveKit tells the room of them later.
+        (True, True, True, False),
+        # The agent was there first, and dials out.
+        (False, False, True, False),
+        # What LiveKit does not tell ends no call.
+        (None, False, True, False),
+        (True, None, True, False),
+        # The file has it wait for one who comes back.
+        (True, False, False, False),
+    ],
+)
+async def test_a_caller_who_left_before_the_agent_was_in_the_room_keeps_no_slot(
+    monkeypatch: pytest.MonkeyPatch,
+    at_the_beginning: bool | None,
+    later: bool | None,
+    ends_with_its_caller: bool,
+    ends: bool,
+) -> None:
+    """The agent met nobody, and waited until LiveKit closed the room after 20 s."""
+    livekit_tells(monkeypatch, at_the_beginning, later)
+    monkeypatch.setattr(livekit_session, "is_waiting", lambda _: True)
+    monkeypatch.setattr(livekit_session, "ends_with_its_caller", lambda _: ends_with_its_caller)
+    monkeypatch.setattr(call_module, "MEETS_ITS_CALLER_SECONDS", 0.1)
+    async with supervised() as call:
+        call.room.remote_participants.clear()
+        session = await started()
+        assert call.ended_for == []
+        await asyncio.sleep(0.3)
+        assert call.ended_for == (["caller_left"] if ends else [])
+        await close(session, CloseReason.USER_INITIATED)
+
+
+@pytest.mark.parametrize(
     ("is_waiting", "is_there_late", "empty_timeout_seconds", "ends"),
     [
         (True, False, 300, True),
@@ -223,10 +272,7 @@ async def test_a_session_to_which_nobody_comes_is_not_kept_until_livekit_closes_
     empty_timeout_seconds: int,
     ends: bool,
 ) -> None:
-    async def is_entered(_: object) -> bool:
-        return is_there_late
-
-    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    livekit_tells(monkeypatch, is_there_late)
     monkeypatch.setattr(livekit_session, "is_waiting", lambda _: is_waiting)
     monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
     async with supervised() as call:
@@ -245,10 +291,7 @@ async def test_an_entrypoint_that_waits_for_somebody_goes_with_the_call_to_which
 ) -> None:
     """LiveKit waited 15 s more for it, and the slot with LiveKit."""
 
-    async def is_entered(_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    livekit_tells(monkeypatch, False)
     monkeypatch.setattr(livekit_session, "is_waiting", lambda _: True)
     monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.1")
     call = Call()
@@ -311,13 +354,8 @@ async def test_a_session_that_waits_for_a_caller_who_was_there_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, comes: str
 ) -> None:
     """`close_on_disconnect=False`: the file knows best how long."""
-    asked = list[object]()
-
-    async def is_entered(ctx: object) -> bool:
-        asked.append(ctx)
-        return False
-
-    monkeypatch.setattr(rooms, "is_entered", is_entered)
+    livekit_tells(monkeypatch, False)
+    monkeypatch.setattr(livekit_session, "is_waiting", lambda _: True)
     monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
     async with supervised() as call:
         anna = call.room.remote_participants.pop("anna")
@@ -327,5 +365,5 @@ async def test_a_session_that_waits_for_a_caller_who_was_there_is_left_alone(
         if comes == "during the session":
             call.room.emit("participant_connected", anna)
         await asyncio.sleep(0.5)
-        assert call.ended_for == asked == []
+        assert call.ended_for == []
         await close(session, CloseReason.USER_INITIATED)

@@ -190,19 +190,19 @@ async def test_a_room_into_which_somebody_comes_meanwhile_or_another_of_its_name
 async def test_who_is_in_a_room_is_known_from_it_or_asked_of_livekit() -> None:
     """What cannot be known ends no call."""
 
-    async def is_entered(livekit: LiveKit) -> bool:
-        return await rooms.is_entered(livekit)  # type: ignore[arg-type]
+    async def has_caller(livekit: LiveKit) -> bool | None:
+        return await rooms.has_caller(livekit)  # type: ignore[arg-type]
 
-    assert not await is_entered(LiveKit("recorder", "avatar", "supervisor"))
-    assert await is_entered(LiveKit("anna"))
-    assert await is_entered(LiveKit(is_fake=True))
+    assert await has_caller(LiveKit("recorder", "avatar", "supervisor")) is False
+    assert await has_caller(LiveKit("anna"))
+    assert await has_caller(LiveKit(is_fake=True)) is None
     known = LiveKit()
     known.room.remote_participants["anna"] = models.ParticipantInfo()
-    assert await is_entered(known)
+    assert await has_caller(known)
     assert known.asked == []
     failing = LiveKit()
     failing.away = OSError("gone")
-    assert await is_entered(failing)
+    assert await has_caller(failing) is None
 
 
 async def test_a_room_that_is_to_stay_when_it_is_empty_stays() -> None:

@@ -142,6 +142,20 @@ async def test_a_caller_who_is_back_in_the_same_room_is_answered_again(
         await over(up, *["caller_left"] * 4, within_seconds=20.0)
 
 
+async def test_a_caller_who_hangs_up_before_the_agent_is_in_the_room_keeps_no_slot(
+    host: Host,
+) -> None:
+    """The file looks something up first. Stock waits for somebody until LiveKit closes the room."""
+    settings = {"NAME_OF_AGENT": "greeter", "SECONDS_BEFOREHAND": "1", "VOICEFLEET_SLOTS": "1"}
+    async with host("page_reload", **settings) as up:
+        room = new_room()
+        async with visiting(up, room, asks_for="greeter"):
+            await is_taken(up)
+            await asyncio.sleep(0.3)
+        await is_free(up, within_seconds=8.0)
+        await over(up, "caller_left")
+
+
 async def test_a_caller_whose_going_nobody_was_told_of_goes_on_with_the_same_agent(
     host: Host,
 ) -> None:

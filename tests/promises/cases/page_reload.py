@@ -15,6 +15,7 @@ async def writes_it_up(_: JobContext) -> None:
 
 @server.rtc_session(agent_name=os.environ.get("NAME_OF_AGENT", ""), on_session_end=writes_it_up)
 async def entry(ctx: JobContext) -> None:
+    await asyncio.sleep(float(os.environ.get("SECONDS_BEFOREHAND", "0")))
     await ctx.connect()
     session = AgentSession[None](tts=openai.TTS(), llm=openai.LLM())
     await session.start(agent=Agent(instructions="Be brief."), room=ctx.room)

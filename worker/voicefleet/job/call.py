@@ -48,6 +48,10 @@ CLOSE_WITHIN_SECONDS = 10.0
 # A session that knows its caller has closed by then.
 STILL_EMPTY_SECONDS = 5.0
 
+# From its start, a session knows a caller who is there by then: LiveKit tells of one who publishes
+# nothing up to 3 s late.
+MEETS_ITS_CALLER_SECONDS = 3.5
+
 
 async def answer(ctx: JobContext) -> None:
     """Run the agent file's entrypoint, supervised for as long as the call lasts."""
@@ -114,6 +118,8 @@ class CallSupervisor:
         self._entrypoint_ended = asyncio.Event()
         self.cancels_entrypoint = False
         self._was_entered = False
+        # Whether a caller was in the room at the beginning; the agent may meet nobody all the same.
+        self._was_called = False
         # One who is back is dispatched for once, whoever notices.
         self._dispatching = asyncio.Lock()
         self._dispatches = set[asyncio.Task[None]]()
@@ -131,6 +137,7 @@ class CallSupervisor:
         self._ctx.room.on("participant_connected", self._participant_joined)
         self._ctx.room.on("participant_disconnected", self._participant_left)
         self._stop_watching = livekit_session.watch_starts(self._session_starts)
+        self._start(self._look_for_the_caller(), "look for the caller")
         if self._call.longest_seconds is not None:
             self._start(self._end_after(self._call.longest_seconds), "longest call")
         if self._pod is not None:
@@ -167,6 +174,7 @@ class CallSupervisor:
         if session in self._known:
             return
         if not self._known:
+            self._start(self._end_if_they_left_before(), "left before")
             self._start(self._end_if_nobody_comes(), "nobody comes")
             if self._call.silence_seconds is not None:
                 self._start(self._end_after_silence(self._call.silence_seconds), "silence")
@@ -213,19 +221,33 @@ class CallSupervisor:
             return
         self._ending.session_closed(event)
 
+    async def _look_for_the_caller(self) -> None:
+        # One who hangs up before the agent is in the room is seen by nobody there.
+        self._was_called = await rooms.has_caller(self._ctx) is True
+
+    async def _end_if_they_left_before(self) -> None:
+        await asyncio.sleep(MEETS_ITS_CALLER_SECONDS)
+        end_with_their_callers = map(livekit_session.ends_with_its_caller, self._open)
+        if self._was_called and not self._was_entered and all(end_with_their_callers):
+            await self._end_if_all_wait(Cause.CALLER_LEFT)
+
     async def _end_if_nobody_comes(self) -> None:
         # The session waits, and with it the slot, until LiveKit closes the room after minutes.
         # Without a session the pod looks after the call.
         passed_seconds = time.monotonic() - self._began_at
         await asyncio.sleep(self._call.empty_room_seconds - passed_seconds)
-        if self._was_entered or not self._open or rooms.is_prepared(self._ctx):
+        if not self._was_entered and not rooms.is_prepared(self._ctx):
+            await self._end_if_all_wait(Cause.NOBODY_CAME)
+
+    async def _end_if_all_wait(self, cause: Cause) -> None:
+        """End the call for this if all its sessions wait for a caller, and nobody is there."""
+        if not self._open or not all(livekit_session.is_waiting(one) for one in self._open):
             return
-        if not all(livekit_session.is_waiting(one) for one in self._open):
-            return
-        is_entered = await rooms.is_entered(self._ctx) or self._was_entered
-        if not is_entered and self._ending.cause is None:
+        is_empty = await rooms.has_caller(self._ctx) is False
+        # Somebody may have come while LiveKit was asked.
+        if is_empty and not self._was_entered and self._ending.cause is None:
             self._tell_ending()
-            self._nobody_is_there(Cause.NOBODY_CAME)
+            self._nobody_is_there(cause)
 
     async def _end_if_still_empty(self) -> None:
         # A session that had not met its caller yet waits for the next one, and does not close.

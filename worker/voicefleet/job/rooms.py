@@ -62,14 +62,16 @@ def is_prepared(ctx: JobContext) -> bool:
     return ctx.job.room.empty_timeout > USUAL_EMPTY_SECONDS
 
 
-async def is_entered(ctx: JobContext) -> bool:
+async def has_caller(ctx: JobContext) -> bool | None:
     """Whether a caller is in the room, by LiveKit's own list: it tells a room of those who publish
-    nothing up to 3 s late. True where it cannot be known. Never raises.
+    nothing up to 3 s late. None where it cannot be known. Never raises.
     """
-    if ctx.is_fake_job() or callers(ctx.room):
+    if callers(ctx.room):
         return True
+    if ctx.is_fake_job():
+        return None
     there = await _tried(ctx, _there(ctx), "the room was not asked about")
-    return there is None or any(livekit_session.is_caller(who) for who in there)
+    return None if there is None else any(livekit_session.is_caller(who) for who in there)
 
 
 async def free(ctx: JobContext) -> None:
