@@ -17,7 +17,8 @@ def test_the_error_of_an_agent_file_is_told_with_its_line(tmp_path: Path) -> Non
     said = [
         {"message": "endpoints listen", "port": 81},
         {"message": TRACEBACK},
-        {"message": "over"},
+        {"message": "call over", "outcome": "failed"},
+        {"message": "call over", "outcome": "completed"},
     ]
     log = tmp_path / "worker.log"
     log.write_text("\n".join(["no JSON", *map(json.dumps, said), '{"message": "half wr']))
@@ -26,3 +27,4 @@ def test_the_error_of_an_agent_file_is_told_with_its_line(tmp_path: Path) -> Non
         assert told == "NameError: name 'AgentSesion' is not defined (line 12)"
     assert worker_log.raised_by("/home/me/shop/other.py", log) == ""
     assert worker_log.port(log) == 81
+    assert worker_log.failed_calls(log) == 1

@@ -54,6 +54,12 @@ def test_it_adds_one_handler_on_standard_output_at_this_level() -> None:
     )
 
 
+def test_each_process_does_not_tell_of_its_selector() -> None:
+    """It did in `dev`, before the first word of the agent file."""
+    added("DEBUG", is_text=True)
+    assert not logging.getLogger("asyncio").isEnabledFor(logging.DEBUG)
+
+
 def test_json_has_the_event_the_level_and_every_field() -> None:
     written = json.loads(lines_of(added("INFO", is_text=False), job_id="AJ_1", deep={"a": [1]}))
     expected = {"message": "an event", "level": "INFO", "job_id": "AJ_1", "deep": {"a": [1]}}

@@ -17,6 +17,27 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_KEYS = (ROOT / "docs" / "your-agent-without-keys.md").read_text(encoding="utf-8")
 
 
+RAISES = """
+from livekit.agents import AgentServer, JobContext
+
+server = AgentServer()
+
+@server.rtc_session()
+async def entry(ctx: JobContext) -> None:
+    await ctx.conect()
+"""
+
+
+TALK = """
+agent = "agent.py"
+greeting = "Good day."
+
+[[exchange]]
+caller = "Good day."
+agent = "Goodbye."
+"""
+
+
 def environment(home: Path, binary: Path) -> dict[str, str]:
     return stack.clean_environment() | {"HOME": str(home), "LIVEKIT_SERVER_BIN": str(binary)}
 
@@ -67,6 +88,21 @@ def test_the_agent_of_the_documents_is_called_without_a_key_as_they_say(
     nobody = demo(tmp_path, livekit_server_binary, "--agent", "agent.py")
     assert nobody.returncode == ExitCode.USAGE
     assert "give --conversation FILE" in nobody.stderr
+
+
+def test_an_agent_file_that_raises_is_told_with_its_error_and_line(
+    tmp_path: Path, livekit_server_binary: Path
+) -> None:
+    """It was called for 20 s, and then "no agent joined"."""
+    (tmp_path / "agent.py").write_text(RAISES)
+    (tmp_path / "talk.toml").write_text(TALK)
+    told = demo(
+        tmp_path, livekit_server_binary, "--agent", "agent.py", "--conversation", "talk.toml"
+    )
+    assert told.returncode == ExitCode.NO_AGENT
+    assert "AttributeError: 'JobContext' object has no attribute 'conect'" in told.stderr
+    assert "(line 8)" in told.stderr
+    assert left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

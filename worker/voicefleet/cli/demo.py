@@ -1,5 +1,6 @@
 """`demo`: a real call on this machine, without keys."""
 
+import asyncio
 import shutil
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ from voicefleet.lab.timeline import Timeline
 TRACE_WITHIN_SECONDS = 20.0
 
 WORKER_LOG = "worker.log"
+LOOK_INTO_IT_EVERY_SECONDS = 0.5
+
+# A caller who hears an agent go says what became of the call.
+CALLER_NOTICES_SECONDS = 5.0
 
 # Plugins that ask the real provider unless they are told of another, as an agent reports an error.
 ASK_THE_REAL = ("livekit.plugins.deepgram", "livekit.plugins.cartesia")
@@ -187,7 +192,7 @@ async def _demo(
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
         try:
-            done = await caller.place_call(call, on_event=report.printer())
+            done = await _hold(call, folder / WORKER_LOG)
             _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
             problem = timeline.verdict(done) or called.uncalled_tools(script, done)
             if problem is not None:
@@ -209,6 +214,32 @@ async def _demo(
         stack.save(up, stack.state_file())
         _say(_how_to_go_on(up, called.conversation))
     return ExitCode.OK
+
+
+async def _hold(call: CallPlan, log: Path) -> Timeline:
+    """The call; it ends where the worker says that it has failed.
+
+    :raises CallError: as `place_call`, or if the agent has failed and the caller still waits.
+    """
+    calling = asyncio.create_task(caller.place_call(call, on_event=report.printer()))
+    failing = asyncio.create_task(_has_failed(log))
+    try:
+        await asyncio.wait({calling, failing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({calling}, timeout=CALLER_NOTICES_SECONDS if failing.done() else None)
+        if calling.done():
+            return await calling
+        raise errors.NoAgentError("the agent failed before it was in the room", fix="")
+    finally:
+        failing.cancel()
+        calling.cancel()
+        await asyncio.gather(failing, calling, return_exceptions=True)
+
+
+async def _has_failed(log: Path) -> None:
+    while True:
+        await asyncio.sleep(LOOK_INTO_IT_EVERY_SECONDS)
+        if worker_log.failed_calls(log):
+            return
 
 
 async def _stop() -> int:

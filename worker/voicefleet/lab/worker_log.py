@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from voicefleet.telemetry.messages import Outcome
+
 CALLED_FROM = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+)')
 
 
@@ -22,6 +24,12 @@ def records(log: Path) -> Iterator[dict[str, Any]]:
 def port(log: Path) -> int:
     """Where the worker's endpoints listen."""
     return next(int(r["port"]) for r in records(log) if r["message"] == "endpoints listen")
+
+
+def failed_calls(log: Path) -> int:
+    """How many calls are over that have failed."""
+    over = [record for record in records(log) if record["message"] == "call over"]
+    return sum(record["outcome"] == Outcome.FAILED for record in over)
 
 
 def raised_by(agent: str, log: Path) -> str:

@@ -9,6 +9,9 @@ import sys
 
 from livekit.agents.cli.log import setup_logging
 
+# Beside LiveKit's own list of noisy libraries: it tells of its selector in each process.
+NOISY = "asyncio"
+
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -16,6 +19,8 @@ def add_handler(level: str, *, is_text: bool) -> list[logging.Handler]:
     """Have LiveKit add its handler to the root logger, and return what it added. It also sets the
     levels: this one for the root, LiveKit and its plugins, WARNING for noisy libraries.
     """
+    if logging.getLogger(NOISY).level == logging.NOTSET:
+        logging.getLogger(NOISY).setLevel(logging.INFO)
     root = logging.getLogger()
     before = list(root.handlers)
     setup_logging(level, devmode=is_text, console=False)
