@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from livekit import rtc
 
+from voicefleet.lab import line
 from voicefleet.lab.line import Address
 from voicefleet.lab.listening import loudness
 
@@ -65,4 +66,4 @@ async def joined(up: Address) -> AsyncIterator[Bystander]:
         for task in listening:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
-        await room.disconnect()
+        await line.leave(room)

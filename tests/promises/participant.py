@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from livekit import rtc
 from livekit.agents.types import ATTRIBUTE_TRANSCRIPTION_FINAL, TOPIC_TRANSCRIPTION
 
-from voicefleet.lab import microphone, speech
+from voicefleet.lab import line, microphone, speech
 from voicefleet.lab.line import Address
 from voicefleet.lab.microphone import Microphone
 
@@ -58,4 +58,4 @@ async def joined(up: Address) -> AsyncIterator[Participant]:
             await mouth.publish(room)
             yield one
         finally:
-            await room.disconnect()
+            await line.leave(room)

@@ -14,7 +14,7 @@ from tests.promises.conftest import RunStack
 from tests.promises.test_pod import ASSISTANT, causes, exit_code_of, greeting_only, plan, worker_of
 from tests.waiting import wait_until
 from voicefleet.errors import ExitCode
-from voicefleet.lab import caller
+from voicefleet.lab import caller, line
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import Event, EventKind
 
@@ -106,7 +106,7 @@ async def another_agent_in(up: Stack, name: str) -> AsyncIterator[list[tuple[int
     try:
         yield left
     finally:
-        await room.disconnect()
+        await line.leave(room)
         await voice.aclose()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def new_room() -> str:
-    return f"room-{next(_numbers)}"
+    return f"room-{os.getpid()}-{next(_numbers)}"
 
 
 async def dispatch(up: Stack, room: str, metadata: str = "") -> None:
@@ -93,4 +94,4 @@ async def visiting(
     try:
         yield visitor
     finally:
-        await visitor.room.disconnect()
+        await line.leave(visitor.room)

@@ -74,6 +74,20 @@ EMPTY_ROOM_LASTS_SECONDS = 60
 BACKGROUND_TRACK = "background_audio"
 
 
+async def leave(room: rtc.Room) -> None:
+    """Leave the room, but not in the moment in which its connection is restarted: LiveKit's native
+    side then republishes a track that is gone already, and aborts the process ("called
+    `Option::unwrap()` on a `None` value": handle_restarted in livekit/src/room/mod.rs, seen with
+    livekit 1.1.21).
+    """
+    changed = asyncio.Event()
+    room.on("connection_state_changed", lambda _state: changed.set())
+    if room.connection_state == rtc.ConnectionState.CONN_RECONNECTING:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), RECONNECTED_WITHIN_SECONDS)
+    await room.disconnect()
+
+
 class Line:
     """What is known of the room. Times are the event loop's."""
 
@@ -134,21 +148,11 @@ class Line:
             await self._livekit.agent_dispatch.create_dispatch(request)
 
     async def hang_up(self) -> None:
-        """Leave, then delete the room: the process must not end while its native side leaves.
-
-        Nor may a room be left in the moment in which its connection is restarted: LiveKit's native
-        side then republishes a track that is gone already, and aborts the process ("called
-        `Option::unwrap()` on a `None` value": handle_restarted in livekit/src/room/mod.rs, seen
-        with livekit 1.1.21).
-        """
-        await self._changes.until(
-            lambda: self.room.connection_state != rtc.ConnectionState.CONN_RECONNECTING,
-            timeout_seconds=RECONNECTED_WITHIN_SECONDS,
-        )
+        """Leave, then delete the room: the process must not end while its native side leaves."""
         with contextlib.suppress(TimeoutError, api.ServerError, aiohttp.ClientError):
             async with asyncio.timeout(HANG_UP_TIMEOUT_SECONDS):
                 try:
-                    await self.room.disconnect()
+                    await leave(self.room)
                 finally:
                     await self._livekit.room.delete_room(
                         api.DeleteRoomRequest(room=self._address.room)

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from livekit import api, rtc
 from livekit.protocol import sip
 
-from voicefleet.lab import providers, reception
+from voicefleet.lab import line, providers, reception
 
 SERVICE = "/twirp/livekit.SIP"
 # Of one hop between two connections, which each side has of its own.
@@ -117,7 +117,7 @@ async def incoming(
     try:
         yield caller
     finally:
-        await caller.disconnect()
+        await line.leave(caller)
 
 
 class _Exchange:

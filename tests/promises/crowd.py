@@ -1,0 +1,110 @@
+"""Calls of all kinds to the case `mixed`, one after the other, by a process of their own."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from tests.promises.visitor import dispatch, new_room, visiting
+from voicefleet.lab import processes, stack
+from voicefleet.lab.stack import Stack
+
+STACK = "crowd.json"
+ALL_OVER = "all calls are over"
+
+
+async def answered(up: Stack) -> None:
+    # Dispatched for when they are there: on a busy machine some need longer to connect than the
+    # short time after which nobody has come.
+    room = new_room()
+    async with visiting(up, room) as visitor:
+        await dispatch(up, room, "answered")
+        await visitor.turns_on_a_microphone()
+        await visitor.is_greeted()
+
+
+async def hung_up(up: Stack) -> None:
+    """In the greeting: it is begun when the agent can be heard."""
+    room = new_room()
+    async with visiting(up, room) as visitor:
+        await dispatch(up, room, "answered")
+        await visitor.turns_on_a_microphone()
+        await visitor.meets_an_agent()
+
+
+async def never_joined(up: Stack) -> None:
+    await dispatch(up, new_room(), "answered")
+    await asyncio.sleep(2.0)
+
+
+async def refused(up: Stack) -> None:
+    room = new_room()
+    async with visiting(up, room):
+        await dispatch(up, room, "refused")
+        await asyncio.sleep(1.0)
+
+
+async def reloaded(up: Stack) -> None:
+    room = new_room()
+    for _ in range(2):
+        async with visiting(up, room, asks_for="mixed") as visitor:
+            await visitor.turns_on_a_microphone()
+            await visitor.is_greeted()
+
+
+def crashed(how: str) -> Callable[[Stack], Coroutine[Any, Any, None]]:
+    async def call(up: Stack) -> None:
+        room = new_room()
+        async with visiting(up, room) as visitor:
+            await visitor.turns_on_a_microphone()
+            await dispatch(up, room, how)
+            await asyncio.sleep(2.0)
+
+    return call
+
+
+KINDS: dict[str, Callable[[Stack], Coroutine[Any, Any, None]]] = {
+    "answered": answered,
+    "hung up": hung_up,
+    "never joined": never_joined,
+    "refused": refused,
+    "raises": crashed("raises"),
+    "dies": crashed("dies"),
+    "reloaded": reloaded,
+}
+
+
+async def call(up: Stack, kinds: list[str]) -> None:
+    """Have a process place these calls, and return when they are over."""
+    state = up.folder / STACK
+    stack.save(up, state)
+    calling = await asyncio.create_subprocess_exec(
+        *processes.python("tests.promises.crowd", str(state), *kinds),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await calling.communicate()
+    finally:
+        if calling.returncode is None:
+            calling.kill()
+            await calling.wait()
+    # LiveKit's client may abort a process that ends (livekit 1.1.21); its calls are over by then.
+    assert ALL_OVER in said.decode(), f"a caller of {kinds} failed: {said.decode()}"
+
+
+async def _place(up: Stack, kinds: list[str]) -> None:
+    for kind in kinds:
+        sys.stdout.write(f"{kind}\n")
+        sys.stdout.flush()
+        await KINDS[kind](up)
+    sys.stdout.write(f"{ALL_OVER}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    where, *what = sys.argv[1:]
+    found = stack.saved(Path(where))
+    assert found is not None
+    asyncio.run(_place(found, what))
