@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
+# A terminal shows how far it is; a log needs no list of packages.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo stop test unit cluster-test check gates bench compare chart manifests chart-scan lock compat clean
 
@@ -80,6 +83,6 @@ $(UV):
 
 $(READY): requirements.lock pyproject.toml | $(UV)
 	@echo "set-up: the locked dependencies"
-	@$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock
+	@$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock $(QUIET)
 	@$(UV) pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $(READY)

@@ -1,5 +1,7 @@
 """A call in words."""
 
+import pytest
+
 from voicefleet.cli import report
 from voicefleet.lab.timeline import Event, EventKind, Timeline, Turn
 
@@ -45,6 +47,16 @@ def test_where_nothing_was_expected_the_words_are_the_agents() -> None:
     turn = Turn(said="Hi.", expected="", heard="", agent_said="Hello.", agent_heard="Hi.")
     shown = report.conversation(call_of(turn))
     assert "caller heard a voice; the words are the agent's own account" in shown
+
+
+def test_the_same_error_of_the_agent_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A provider that is away was told of nineteen times."""
+    told = report.printer()
+    for number in range(3):
+        told(Event(1.0, EventKind.AGENT_ERROR, f"timestamp=179604000{number}.5 no such host"))
+    told(Event(2.0, EventKind.AGENT_ERROR, "timestamp=1796040001.5 refused"))
+    printed = capsys.readouterr().out
+    assert (printed.count("no such host"), printed.count("refused")) == (1, 1)
 
 
 def test_a_call_without_an_answer_has_no_gaps() -> None:

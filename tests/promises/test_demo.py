@@ -28,13 +28,29 @@ async def entry(ctx: JobContext) -> None:
 """
 
 
+IN_A_PACKAGE = """
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext
+
+from voicefleet import build_session
+
+from .words import INSTRUCTIONS
+
+server = AgentServer()
+
+@server.rtc_session()
+async def entry(ctx: JobContext) -> None:
+    session = build_session(ctx.proc)
+    await session.start(Agent(instructions=INSTRUCTIONS), room=ctx.room)
+    session.say("Hello, this is the city library.")
+"""
+
 TALK = """
 agent = "agent.py"
-greeting = "Good day."
+greeting = "Hello, this is the city library."
 
 [[exchange]]
-caller = "Good day."
-agent = "Goodbye."
+caller = "That is all I wanted to know. Goodbye."
+agent = "Thank you for calling. Goodbye."
 """
 
 
@@ -88,6 +104,21 @@ def test_the_agent_of_the_documents_is_called_without_a_key_as_they_say(
     nobody = demo(tmp_path, livekit_server_binary, "--agent", "agent.py")
     assert nobody.returncode == ExitCode.USAGE
     assert "give --conversation FILE" in nobody.stderr
+
+
+def test_a_package_is_called_by_its_module_from_its_folder(
+    tmp_path: Path, livekit_server_binary: Path
+) -> None:
+    """The worker of the stack has a folder of its own, and did not find it."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "words.py").write_text('INSTRUCTIONS = "Be brief."\n')
+    (tmp_path / "shop" / "agent.py").write_text(IN_A_PACKAGE)
+    (tmp_path / "talk.toml").write_text(TALK)
+    done = demo(
+        tmp_path, livekit_server_binary, "--agent", "shop.agent", "--conversation", "talk.toml"
+    )
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
 
 
 def test_an_agent_file_that_raises_is_told_with_its_error_and_line(

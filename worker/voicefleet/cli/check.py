@@ -136,7 +136,7 @@ def _port(settings: Settings) -> str:
             if phase is None:
                 raise port_taken(settings, error) from error
             return f"{host}:{port}, of a pod that runs here and is {phase}"
-    return f"{host}:{port}"
+    return f"{host}:{port}" if port else f"{host}, at any free port"
 
 
 def _phase_of_the_pod(host: str, port: int) -> str | None:

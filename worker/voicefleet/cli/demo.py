@@ -122,7 +122,8 @@ class Called:
         """The problem, with what the worker's log and the agent's own account tell of it."""
         fix = problem.fix
         if raised := worker_log.raised_by(self.agent, folder / WORKER_LOG):
-            return type(problem)(f"{self.agent} raised {raised}", fix=f"its log is in {folder}")
+            fix = f"mend what that line does; the whole log is {folder / WORKER_LOG}"
+            return type(problem)(f"{self.agent} raised {raised}", fix=fix)
         if isinstance(problem, errors.NoAgentError):
             fix = "see why in the worker's log"
         elif self.is_own and (real := [n for n in ASK_THE_REAL if n in problem.problem]):
@@ -290,7 +291,9 @@ def endpoints_url(up: Stack) -> str:
 
 
 def _how_to_go_on(up: Stack, conversation_name: str) -> str:
-    given = (f"  export {name}={value}" for name, value in stack.settings_of(up).items())
+    # How many calls a worker of yours takes is its own.
+    settings = {n: v for n, v in stack.settings_of(up).items() if n != "VOICEFLEET_SLOTS"}
+    given = (f"  export {name}={value}" for name, value in settings.items())
     return HOW_TO_GO_ON.format(
         folder=up.folder,
         environment="\n".join(given),

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,18 @@ from voicefleet import settings as settings_module
 from voicefleet.cli import start
 
 STOP_WITHIN_SECONDS = 10
+
+# What an agent is made of. Its logs, recordings and databases change by themselves.
+SOURCES = (".py", ".toml", ".yaml", ".yml", ".md", ".txt")
+SETTINGS = (".env", ".env.local")
+
+
+class Sources(watchfiles.DefaultFilter):
+    """Changes of what an agent file is made of."""
+
+    def __call__(self, change: watchfiles.Change, path: str) -> bool:
+        is_source = path.endswith(SOURCES) or Path(path).name in SETTINGS
+        return is_source and super().__call__(change, path)
 
 
 def dev(
@@ -28,9 +41,15 @@ def dev(
             path,
             target=command,
             target_type="command",
-            watch_filter=watchfiles.DefaultFilter(),
+            watch_filter=Sources(),
+            callback=_tell,
             sigint_timeout=STOP_WITHIN_SECONDS,
         )
         return
     settings = settings_module.load()
     start.serve(settings_module.for_development(settings), devmode=True)
+
+
+def _tell(changes: Iterable[tuple[watchfiles.Change, str]]) -> None:
+    names = sorted({Path(path).name for _, path in changes})
+    print(f"restarting: {', '.join(names)} changed", flush=True)

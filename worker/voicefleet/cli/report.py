@@ -1,8 +1,10 @@
 """A call in words: each event as it happens, then the conversation as both sides heard it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
+from voicefleet.lab import timeline as timelines
 from voicefleet.lab.timeline import Event, EventKind, Timeline, Turn
 
 QUOTED = {EventKind.CALLER_SPEAKS, EventKind.AGENT_HEARD, EventKind.CALLER_HEARD}
@@ -16,8 +18,19 @@ INDENT = " " * 24
 
 
 def printer() -> Callable[[Event], None]:
-    """Prints each event at once, for `place_call(on_event=…)`."""
-    return lambda what: print(event(what), flush=True)
+    """Prints each event at once, for `place_call(on_event=…)`; the same error of the agent once."""
+    told = set[str]()
+
+    def tell(what: Event) -> None:
+        if what.kind is EventKind.AGENT_ERROR:
+            text = timelines.short(what.text)
+            if text in told:
+                return
+            told.add(text)
+            what = replace(what, text=text)
+        print(event(what), flush=True)
+
+    return tell
 
 
 def event(what: Event) -> str:
@@ -67,6 +80,8 @@ def _line(gap: str, who: str, text: str) -> str:
 def _heard(said: str, heard: str | None) -> str:
     if heard is None:
         return "… (it shows no transcript)"
+    if not heard:
+        return "nothing"
     return SAME if said and heard == said else f"“{heard}”"
 
 

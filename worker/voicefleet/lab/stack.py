@@ -5,6 +5,7 @@ by `voicefleet start` and an environment; the lab knows nothing of its inside.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -143,6 +144,9 @@ def worker_environment(plan: Plan, livekit: LiveKitServer, providers_url: str) -
     """What a worker needs to serve the stand-ins: exactly what an operator would set."""
     calendar = str(plan.folder / "calendar.sqlite3")
     its_own = {"VOICEFLEET_AGENT": plan.agent, "VOICEFLEET_CALENDAR_FILE": calendar}
+    # The worker has a folder of its own, and the agent may be a module in this one.
+    path = [str(Path.cwd()), settings_module.environment().get("PYTHONPATH", "")]
+    its_own["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     extra = {name: value.replace(PROVIDERS_URL, providers_url) for name, value in plan.extra}
     return clean_environment() | _settings(livekit, providers_url) | its_own | extra
 

@@ -19,6 +19,7 @@ from voicefleet.lab.microphone import Spoken
 
 UNDERSTOOD_RATIO = 0.8
 LONGEST_REPORT_CHARACTERS = 300
+MOST_REPORTS = 2
 # In LiveKit's own words for an error (livekit-agents 1.8.9, stt/stt.py).
 TIMESTAMP = re.compile(r"timestamp=[\d.]+ ?")
 
@@ -147,10 +148,10 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
     problems = [p for turn in timeline.turns if (p := _problem(turn))]
     if not problems:
         return None
-    reported = Counter(_short(text) for text in timeline.agent_errors)
+    reported = Counter(short(text) for text in timeline.agent_errors)
     said_by_agent = "".join(
         f"; the agent reports{f' {count} times' if count > 1 else ''}: {text}"
-        for text, count in reported.items()
+        for text, count in reported.most_common(MOST_REPORTS)
     )
     return errors.NotUnderstoodError(
         "; ".join(problems) + said_by_agent,
@@ -160,8 +161,10 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
     )
 
 
-def _short(text: str) -> str:
-    """Without its time, so that the same error is told once, and not longer than one reads."""
+def short(text: str) -> str:
+    """An error of the agent, not longer than one reads; without its time, so that the same error is
+    told once.
+    """
     text = TIMESTAMP.sub("", text)
     cut = len(text) > LONGEST_REPORT_CHARACTERS
     return f"{text[:LONGEST_REPORT_CHARACTERS]}…" if cut else text
