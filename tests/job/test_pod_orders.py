@@ -305,7 +305,7 @@ async def test_the_room_that_its_callers_have_left_goes_with_the_call_whatever_t
     """A caller who rang again came into the old room, to which LiveKit sends no second agent."""
     asked = list[Any]()
 
-    async def note(ctx: Any) -> None:
+    async def note(ctx: Any, _: asyncio.Event) -> None:
         asked.append(ctx)
 
     def fails(_: object) -> None:

@@ -95,9 +95,9 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "STAYS_EMPTY_SECONDS", 0.05)
 
 
-async def freed(livekit: LiveKit) -> LiveKit:
+async def freed(livekit: LiveKit, has_news: asyncio.Event | None = None) -> LiveKit:
     async with asyncio.timeout(5):
-        await rooms.free(livekit)  # type: ignore[arg-type]
+        await rooms.free(livekit, has_news or asyncio.Event())  # type: ignore[arg-type]
     return livekit
 
 
@@ -117,6 +117,17 @@ async def test_one_who_connects_again_at_once_is_found_before_the_room_is_delete
     livekit.there.append("anna")
     await freeing
     assert livekit.deleted == []
+    assert len(livekit.dispatched) == 1
+
+
+async def test_one_who_is_back_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "STAYS_EMPTY_SECONDS", 60)
+    livekit, has_news = LiveKit("anna"), asyncio.Event()
+    freeing = asyncio.create_task(freed(livekit, has_news))
+    await asyncio.sleep(0.01)
+    assert not freeing.done()
+    has_news.set()
+    await freeing
     assert len(livekit.dispatched) == 1
 
 

@@ -47,6 +47,18 @@ class Visitor:
             timeout_seconds=within_seconds,
         )
 
+    async def is_greeted_again(self, by_another_than: str) -> bool:
+        """After an absence of a moment: whether a new call has begun. LiveKit may have told the
+        agent, of this identity, neither of the going nor of the coming; then the same call goes on.
+        """
+        try:
+            await self.is_greeted()
+        except AssertionError:
+            if [agent.identity for agent in self.agents()] != [by_another_than]:
+                raise
+            return False
+        return True
+
     async def turns_on_a_microphone(self) -> None:
         """It stays silent. LiveKit tells of those who have none up to 3 s late."""
         track = rtc.LocalAudioTrack.create_audio_track("voice", rtc.AudioSource(16_000, 1))

@@ -120,6 +120,8 @@ class CallSupervisor:
         self._was_entered = False
         # Whether a caller was in the room at the beginning; the agent may meet nobody all the same.
         self._was_called = False
+        # Of the room: a caller has joined, or it has gone.
+        self._has_news = asyncio.Event()
         # One who is back is dispatched for once, whoever notices.
         self._dispatching = asyncio.Lock()
         self._dispatches = set[asyncio.Task[None]]()
@@ -136,6 +138,7 @@ class CallSupervisor:
         self._ctx.add_shutdown_callback(self._end)
         self._ctx.room.on("participant_connected", self._participant_joined)
         self._ctx.room.on("participant_disconnected", self._participant_left)
+        self._ctx.room.on("disconnected", lambda *_: self._has_news.set())
         self._stop_watching = livekit_session.watch_starts(self._session_starts)
         self._start(self._look_for_the_caller(), "look for the caller")
         if self._call.longest_seconds is not None:
@@ -161,7 +164,9 @@ class CallSupervisor:
         """Leave it as one in which a caller who comes back, or has, is answered again."""
         if self._call.deletes_empty_room and self._ending.was_the_callers:
             async with self._dispatching:
-                await rooms.free(self._ctx)
+                if not rooms.callers(self._ctx.room):
+                    self._has_news.clear()
+                await rooms.free(self._ctx, self._has_news)
 
     async def close_sessions(self) -> None:
         """Close those that LiveKit leaves open, before the room goes and the end is told."""
@@ -196,6 +201,7 @@ class CallSupervisor:
         if not livekit_session.is_caller(participant):
             return
         self._was_entered = True
+        self._has_news.set()
         if self._ending.is_for_absence:
             # What the file does at the end of a call may take a minute.
             self._dispatch_again()

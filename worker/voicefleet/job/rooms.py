@@ -1,6 +1,7 @@
 """Who is in the room of a call, and what becomes of it when the caller has left."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Container, Sequence
@@ -18,10 +19,9 @@ T = TypeVar("T")
 
 ANSWERED_WITHIN_SECONDS = 2.0
 
-# LiveKit (1.13.5) loses whoever joins in the hundredth of a second in which it deletes the room:
-# they are in none, alone for good. A client that connects again at once is there sooner than this,
-# and a page that loads again is not.
-STAYS_EMPTY_SECONDS = 0.3
+# LiveKit (1.13.5) loses whoever joins in the hundredths of a second in which it deletes the room:
+# they are in none, alone for good. Most who come back, as a page that loads again, do so sooner.
+STAYS_EMPTY_SECONDS = 3.0
 
 # A backend that dispatches hears of its caller from the page, or from LiveKit's webhook.
 BACKEND_WITHIN_SECONDS = 2.0
@@ -74,14 +74,16 @@ async def has_caller(ctx: JobContext) -> bool | None:
     return None if there is None else any(livekit_session.is_caller(who) for who in there)
 
 
-async def free(ctx: JobContext) -> None:
+async def free(ctx: JobContext, has_news: asyncio.Event) -> None:
     """Delete the room if no caller and no other agent is in it, so that a caller who comes back
     rings again: LiveKit dispatches agents into a room when it is made, and keeps an empty one for a
-    while. Where one is back already, dispatch again. Never raises: the call has ended.
+    while. Where one is back by then, dispatch again. `has_news` is set where a caller joins, or the
+    room goes. Never raises: the call has ended.
     """
-    if ctx.is_fake_job():
+    if ctx.is_fake_job() or not ctx.room.isconnected():
         return
-    await asyncio.sleep(STAYS_EMPTY_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(has_news.wait(), STAYS_EMPTY_SECONDS)
     others = await _tried(ctx, _there(ctx), "the room was not asked about") or ()
     if any(livekit_session.is_caller(who) for who in others):
         await dispatch_again(ctx)
