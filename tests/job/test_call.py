@@ -86,14 +86,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def livekit_tells(monkeypatch: pytest.MonkeyPatch, *answers: bool | None) -> None:
-    """Whether a caller is in the room, one time after the other; the last answer stays."""
-    left = list(answers)
+def livekit_tells(monkeypatch: pytest.MonkeyPatch, *answers: bool | None) -> list[object]:
+    """Whether a caller is in the room, one time after the other; the last answer stays. Returned is
+    who has asked.
+    """
+    left, asked = list(answers), list[object]()
 
-    async def has_caller(_: object) -> bool | None:
+    async def has_caller(ctx: object) -> bool | None:
+        asked.append(ctx)
         return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(rooms, "has_caller", has_caller)
+    return asked
 
 
 async def started() -> AgentSession[None]:
@@ -354,7 +358,7 @@ async def test_a_session_that_waits_for_a_caller_who_was_there_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, comes: str
 ) -> None:
     """`close_on_disconnect=False`: the file knows best how long."""
-    livekit_tells(monkeypatch, False)
+    asked = livekit_tells(monkeypatch, False)
     monkeypatch.setattr(livekit_session, "is_waiting", lambda _: True)
     monkeypatch.setenv("VOICEFLEET_EMPTY_ROOM_SECONDS", "0.3")
     async with supervised() as call:
@@ -365,5 +369,6 @@ async def test_a_session_that_waits_for_a_caller_who_was_there_is_left_alone(
         if comes == "during the session":
             call.room.emit("participant_connected", anna)
         await asyncio.sleep(0.5)
-        assert call.ended_for == []
+        # LiveKit was asked at the call's beginning alone.
+        assert (call.ended_for, asked) == ([], [call])
         await close(session, CloseReason.USER_INITIATED)

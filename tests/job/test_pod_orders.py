@@ -165,7 +165,7 @@ async def test_nothing_of_a_call_runs_on_when_its_end_is_told(
     before, start = asyncio.all_tasks(), AgentSession.start
     async with answered() as one:
         assert AgentSession.start is not start
-        assert len(asyncio.all_tasks() - before) >= 3
+        assert len(asyncio.all_tasks() - before) == 4
         await shut_down(one, "user requested")
         assert asyncio.all_tasks() - before == set()
         assert AgentSession.start is start

@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.promises.visitor import dispatch, new_room, visiting
+from tests.promises.visitor import Visitor, dispatch, new_room, visiting
 from voicefleet.lab import processes, stack
 from voicefleet.lab.stack import Stack
 
@@ -15,22 +16,26 @@ ALL_OVER = "all calls are over"
 WENT_ON = "the call went on"
 
 
-async def answered(up: Stack) -> None:
-    # Dispatched for when they are there: on a busy machine some need longer to connect than the
-    # short time after which nobody has come.
+@asynccontextmanager
+async def calling(up: Stack) -> AsyncIterator[Visitor]:
+    """Dispatched for when they are there: on a busy machine some need longer to connect than the
+    short time after which nobody has come.
+    """
     room = new_room()
     async with visiting(up, room) as visitor:
         await dispatch(up, room, "answered")
         await visitor.turns_on_a_microphone()
+        yield visitor
+
+
+async def answered(up: Stack) -> None:
+    async with calling(up) as visitor:
         await visitor.is_greeted()
 
 
 async def hung_up(up: Stack) -> None:
     """In the greeting: it is begun when the agent can be heard."""
-    room = new_room()
-    async with visiting(up, room) as visitor:
-        await dispatch(up, room, "answered")
-        await visitor.turns_on_a_microphone()
+    async with calling(up) as visitor:
         await visitor.meets_an_agent()
 
 
@@ -91,20 +96,21 @@ async def call(up: Stack, kinds: list[str]) -> int:
     """
     state = up.folder / STACK
     stack.save(up, state)
-    calling = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *processes.python("tests.promises.crowd", str(state), *kinds),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        said, _ = await calling.communicate()
+        output, _ = await process.communicate()
     finally:
-        if calling.returncode is None:
-            calling.kill()
-            await calling.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    said = output.decode()
     # LiveKit's client may abort a process that ends (livekit 1.1.21); its calls are over by then.
-    assert ALL_OVER in said.decode(), f"a caller of {kinds} failed: {said.decode()}"
-    return said.decode().count(WENT_ON)
+    assert ALL_OVER in said, f"a caller of {kinds} failed: {said}"
+    return said.count(WENT_ON)
 
 
 async def _place(up: Stack, kinds: list[str]) -> None:

@@ -134,14 +134,18 @@ async def test_a_caller_who_is_back_in_the_same_room_is_answered_again(
     asks_for = "greeter" if is_named else None
     async with host("page_reload", SECONDS_AFTERWARDS=seconds_afterwards, **named) as up:
         room, calls, before = new_room(), 0, ""
-        for pause_seconds in (2.0, 10.0, 0.0, 0.0):
+        for pause_seconds in (0.0, 2.0, 10.0, 0.0):
+            await asyncio.sleep(pause_seconds)
             async with visiting(up, room, asks_for=asks_for) as visitor:
                 await visitor.turns_on_a_microphone()
-                calls += await visitor.is_greeted_again(before)
+                if pause_seconds:
+                    await visitor.is_greeted()
+                    calls += 1
+                else:
+                    # Only one who is back at once may be in the same call; the first is in none.
+                    calls += await visitor.is_greeted_again(before)
                 before = visitor.agents()[0].identity
-            await asyncio.sleep(pause_seconds)
         await over(up, *["caller_left"] * calls, within_seconds=20.0)
-        assert calls >= 3
 
 
 async def test_a_caller_who_hangs_up_before_the_agent_is_in_the_room_keeps_no_slot(
