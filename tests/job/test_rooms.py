@@ -154,8 +154,11 @@ async def test_a_caller_who_is_back_before_the_agent_has_gone_is_dispatched_for_
         # The backend's, for the same caller: on its way, and there.
         ([], {}, False),
         (["scribe"], {"age_seconds": 60}, False),
+        # It has a job, and its agent is not in the room yet.
+        (["agent-coming"], {}, False),
         # That of the caller's last visit, whose agent has gone; one that nobody took; another's.
         (["agent-gone"], {"age_seconds": 20}, True),
+        (["agent-gone"], {"age_seconds": 5}, True),
         ([], {"age_seconds": 60}, True),
         (["scribe"], {"agent_name": "scribe"}, True),
     ],

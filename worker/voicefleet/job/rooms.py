@@ -124,7 +124,7 @@ async def _dispatch_again(ctx: JobContext) -> None:
     dispatches = await ctx.api.agent_dispatch.list_dispatch(job.room.name)
     own = next((one for one in dispatches if one.id == job.dispatch_id), None)
     if own is None or any(
-        one.agent_name == job.agent_name and one.id != own.id and _is_answered(one, there)
+        one.agent_name == job.agent_name and one.id != own.id and _is_answered(one, own, there)
         for one in dispatches
     ):
         # The caller's backend has asked by itself, or this job has already.
@@ -142,11 +142,14 @@ async def _dispatch_again(ctx: JobContext) -> None:
     )
 
 
-def _is_answered(one: api.AgentDispatch, there: Container[str]) -> bool:
-    """Whether its agent is in the room, or may still come."""
+def _is_answered(one: api.AgentDispatch, own: api.AgentDispatch, there: Container[str]) -> bool:
+    """Whether its agent is in the room, or may still come. One that has its job is on its way for a
+    moment; that of an earlier visit has been there.
+    """
     age_seconds = time.time() - one.state.created_at / 1e9
-    is_new = not one.state.jobs and age_seconds < ANSWERED_BY_SECONDS
-    return is_new or any(job.state.participant_identity in there for job in one.state.jobs)
+    is_unanswered = not one.state.jobs or one.state.created_at > own.state.created_at
+    may_come = is_unanswered and age_seconds < ANSWERED_BY_SECONDS
+    return may_come or any(job.state.participant_identity in there for job in one.state.jobs)
 
 
 async def _there(ctx: JobContext) -> Sequence[models.ParticipantInfo]:
