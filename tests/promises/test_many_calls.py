@@ -30,9 +30,9 @@ OVER_FOR = {
     "error": CALLS["raises"],
     "crashed": CALLS["dies"],
 }
-AT_ONCE = 4
+AT_ONCE = 3
 # Of the callers: LiveKit's client aborts a process in which many rooms were joined now and then.
-CALLS_OF_A_PROCESS = 10
+CALLS_OF_A_PROCESS = 20
 SLOTS = 8
 # Of the parent, which is the pod's life long; what one call would leave shows after 200.
 LEFT_BY_A_CALL_MIB = 0.05
@@ -42,7 +42,8 @@ STEADY_LOOKS = 40
 
 MIB = 1024**2
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+# Beside others the pod itself stood still for seconds, and LiveKit gave its offers up.
+pytestmark = [pytest.mark.server, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True, slots=True)
