@@ -26,6 +26,7 @@ SMALL_FILES: dict[str, str] = {
     "agents/phone/repairs.py": "the agent's domain: whoever copies the agent replaces it",
     "cli/dev.py": "one verb a file",
     "cli/models.py": "one verb a file",
+    "command.py": "the pod's log and the demo tell it",
     "job/preload.py": "imported by its name in the forkserver, for its effects",
     "job/signals.py": "the forkserver and each job call it",
     "lab/changes.py": "the caller and every stand-in wait with it",

@@ -63,6 +63,15 @@ def test_no_line_of_the_list_of_verbs_is_cut_short(capsys: pytest.CaptureFixture
     assert all(purpose in shown for purpose in app.VERBS.values())
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_verb_that_takes_long_to_load_says_so_at_a_terminal_and_leaves_no_line(
+    is_seen: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_seen)
+    assert app.run(["settings", "--help"]) == 0
+    assert capsys.readouterr().err == ("loading ...\r\x1b[K" if is_seen else "")
+
+
 def test_every_exit_code_has_its_meaning() -> None:
     assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
 

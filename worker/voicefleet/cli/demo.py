@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from voicefleet import errors
+from voicefleet import command, errors
 from voicefleet import settings as settings_module
 from voicefleet.cli import report, signals
 from voicefleet.errors import ExitCode
@@ -87,7 +86,7 @@ def demo(
     if (earlier := stack.saved(stack.state_file())) is not None:
         raise errors.UsageError(
             f"the stack of an earlier demo is still up, with its logs in {earlier.folder}",
-            fix=f"{_command()} demo --stop",
+            fix=command.line("demo", "--stop"),
         )
     called = _called(agent, script)
     binary = settings_module.load().lab.livekit_server_bin
@@ -297,15 +296,10 @@ def _how_to_go_on(up: Stack, conversation_name: str) -> str:
     return HOW_TO_GO_ON.format(
         folder=up.folder,
         environment="\n".join(given),
-        command=_command(),
+        command=command.line(),
         agent=up.agent_name,
         conversation=conversation_name,
     )
-
-
-def _command() -> str:
-    """What to type to run voicefleet again: its path, where the shell does not find its name."""
-    return "voicefleet" if shutil.which("voicefleet") else f"{sys.executable} -m voicefleet"
 
 
 def _say(line: str) -> None:

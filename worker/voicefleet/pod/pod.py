@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import shlex
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -21,7 +20,7 @@ from typing import Any
 
 from livekit.agents import AgentServer
 
-from voicefleet import errors
+from voicefleet import command, errors
 from voicefleet.job import call, prewarm
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.livekit_compat import server as livekit_server
@@ -164,7 +163,7 @@ def build(
 
 
 def _say_ready(agent_name: str, slots: int) -> None:
-    to_call_it = shlex.join(["voicefleet", "call", *filter(None, [agent_name]), "--say", "Hello."])
+    to_call_it = command.line("call", *filter(None, [agent_name]), "--say", "Hello.")
     said = {"agent_name": agent_name, "slots": slots, "to_call_it": to_call_it}
     logger.info("ready for calls", extra=said)
 
