@@ -47,7 +47,7 @@ The stack is still up, with its logs in {folder}. What uses it needs its environ
 {environment}
 To call it again:
   {command} call {agent} --conversation {conversation}
-To host an agent of yours beside it (docs/your-agent-without-keys.md):
+To host an agent of yours beside it, with a name of its own (docs/your-agent-without-keys.md):
   VOICEFLEET_AGENT=path/to/agent.py {command} start
 To stop it:
   {command} demo --stop"""
