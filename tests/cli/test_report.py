@@ -61,3 +61,8 @@ def test_the_same_error_of_the_agent_is_printed_once(capsys: pytest.CaptureFixtu
 
 def test_a_call_without_an_answer_has_no_gaps() -> None:
     assert report.conversation(call_of()).endswith("gaps of the turns: none")
+
+
+def test_what_nobody_said_is_told_as_what_was_expected() -> None:
+    silent = Turn("Good day.", "Hello there.")
+    assert "agent      … (expected: Hello there.)" in report.conversation(call_of(silent))

@@ -66,7 +66,10 @@ def _explained(problem: errors.CallError, plan: CallPlan) -> errors.CallError:
     if up is None or up.url != plan.url:
         return problem
     known = f"say what the stand-ins know (--conversation {up.conversation})"
-    return type(problem)(problem.problem, fix=f"{known}; or {problem.fix}; logs: {up.folder}")
+    return type(problem)(
+        problem.problem,
+        fix=f"{known}; or {problem.fix}; the logs of the stack and its own worker: {up.folder}",
+    )
 
 
 async def _place(plan: CallPlan, *, as_json: bool) -> int:
