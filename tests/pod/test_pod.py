@@ -146,13 +146,16 @@ async def test_a_pod_says_once_that_it_is_ready_and_how_to_call_it(
     pool: PoolStandIn,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # As in the image: a shell finds the command.
+    monkeypatch.setattr("voicefleet.command.shutil.which", lambda _: "/usr/bin/voicefleet")
     async with running_pod(livekit, pool, tmp_path) as pod:
         await pod.becomes_ready()
         livekit.drop_connections()
         await livekit.registered(times=2)
     (said,) = [vars(r) for r in caplog.records if r.msg == "ready for calls"]
-    assert said["to_call_it"].endswith(f"voicefleet call {said['agent_name']} --say Hello.")
+    assert said["to_call_it"] == f"voicefleet call {said['agent_name']} --say Hello."
 
 
 async def test_each_time_that_livekit_takes_the_pod_again_is_counted(

@@ -67,9 +67,10 @@ def _turn(turn: Turn) -> Iterator[str]:
     if not turn.wants_sound:
         return
     gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
-    is_silent = turn.answered_at_seconds is None
-    expected = f"… (expected: {turn.expected})" if is_silent else turn.expected
-    yield _line(gap, "agent", expected if turn.expected else turn.agent_said)
+    words = turn.expected or turn.agent_said
+    if turn.expected and turn.answered_at_seconds is None:
+        words = f"… (expected: {turn.expected})"
+    yield _line(gap, "agent", words)
     cut = ", interrupted" if turn.was_interrupted else ""
     heard = _heard(turn.expected, turn.heard) if turn.expected else OF_THE_AGENT
     yield f"{INDENT}caller heard {heard}{cut}"
