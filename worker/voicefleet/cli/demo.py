@@ -33,7 +33,7 @@ from voicefleet.lab.timeline import Timeline
 # The pod ends its own span when the call's process has ended, and sends every few seconds.
 TRACE_WITHIN_SECONDS = 20.0
 
-WORKER_LOG = "worker.log"
+LOG_OF_THE_WORKER = "worker.log"
 LOOK_INTO_IT_EVERY_SECONDS = 0.5
 
 # A caller who hears an agent go says what became of the call.
@@ -120,8 +120,8 @@ class Called:
     def explained(self, problem: errors.CallError, folder: Path) -> errors.CallError:
         """The problem, with what the worker's log and the agent's own account tell of it."""
         fix = problem.fix
-        if raised := worker_log.raised_by(self.agent, folder / WORKER_LOG):
-            fix = f"mend what that line does; the whole log is {folder / WORKER_LOG}"
+        if raised := worker_log.raised_by(self.agent, folder / LOG_OF_THE_WORKER):
+            fix = f"mend what that line does; the whole log is {folder / LOG_OF_THE_WORKER}"
             return type(problem)(f"{self.agent} raised {raised}", fix=fix)
         if isinstance(problem, errors.NoAgentError):
             fix = "see why in the worker's log"
@@ -192,7 +192,7 @@ async def _demo(
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
         try:
-            done = await _hold(call, folder / WORKER_LOG)
+            done = await _hold(call, folder / LOG_OF_THE_WORKER)
             _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
             problem = timeline.verdict(done) or called.uncalled_tools(script, done)
             if problem is not None:
@@ -286,7 +286,7 @@ async def _metrics(url: str) -> str:
 
 def endpoints_url(up: Stack) -> str:
     """Where the worker's endpoints listen, as its log says."""
-    return f"http://127.0.0.1:{worker_log.port(up.folder / WORKER_LOG)}"
+    return f"http://127.0.0.1:{worker_log.port(up.folder / LOG_OF_THE_WORKER)}"
 
 
 def _how_to_go_on(up: Stack, conversation_name: str) -> str:
