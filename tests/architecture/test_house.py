@@ -29,6 +29,7 @@ SMALL_FILES: dict[str, str] = {
     "command.py": "the pod's log and the demo tell it",
     "job/preload.py": "imported by its name in the forkserver, for its effects",
     "job/signals.py": "the forkserver and each job call it",
+    "job/tls.py": "a patch of OpenAI's HTTP client, which an older one does not have",
     "lab/changes.py": "the caller and every stand-in wait with it",
     "lab/fed_source.py": "the microphone and the camera are both one",
     "lab/worker_log.py": "who reads the log by what it says is in one place",

@@ -1,11 +1,13 @@
 """LiveKit still sets up the log as we rely on: one handler, which writes JSON or text."""
 
+import inspect
 import json
 import logging
 import sys
 from collections.abc import Iterator
 
 import pytest
+from livekit.agents.ipc import supervised_proc
 
 from tests.livekit_compat.contract import expect, expected_to_work
 from voicefleet.livekit_compat import logging as livekit_logging
@@ -86,4 +88,21 @@ def test_text_has_colours_at_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -
     expect(
         livekit_logging.COLOUR.sub("", at_a_terminal) == in_a_file and "\x1b" in at_a_terminal,
         f"LiveKit's text no longer differs by colours alone. {WHERE} It has: {at_a_terminal!r}",
+    )
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("INFO", False), ("DEBUG", True)])
+def test_the_beginning_of_each_process_is_told_at_debug_alone(level: str, is_told: bool) -> None:
+    handler = added(level, is_text=False)
+    begins = logging.LogRecord("l", logging.INFO, "f.py", 1, livekit_logging.ROUTINE[0], (), None)
+    assert bool(handler.filter(begins)) is is_told
+
+
+def test_livekit_still_tells_of_each_process_in_these_words() -> None:
+    told = inspect.getsource(supervised_proc)
+    missing = [words for words in livekit_logging.ROUTINE if f'"{words}"' not in told]
+    expect(
+        not missing,
+        f"LiveKit tells of a new process in other words than {missing}: the log of a start has two"
+        f" more lines for each slot. {WHERE}",
     )

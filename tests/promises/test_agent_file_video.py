@@ -36,16 +36,16 @@ async def test_a_call_with_an_avatar_is_counted_and_drained_like_others(
             async with visiting(up, room) as visitor:
                 await visitor.turns_on_a_microphone()
                 await visitor.is_greeted()
-                avatar = visitor.room.remote_participants["avatar"]
-                assert len(avatar.track_publications) == 2
+                # Its words are told of before its tracks are.
+                await wait_until(
+                    lambda: len(visitor.tracks_of("avatar")) == 2, because="it has voice and face"
+                )
             await is_free(up)
         await over(up, "caller_left", "caller_left")
 
         async with visiting(up, new_room()) as visitor:
             await visitor.turns_on_a_microphone()
-            await wait_until(
-                lambda: "avatar" in visitor.room.remote_participants, because="it has a face"
-            )
+            await wait_until(lambda: bool(visitor.tracks_of("avatar")), because="it is there")
             os.kill(worker_of(up).pid, signal.SIGTERM)
             await visitor.is_greeted()
             await asyncio.sleep(2.0)

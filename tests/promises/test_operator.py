@@ -136,7 +136,7 @@ def test_a_refused_key_ends_the_start_at_once(assistant_stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "when", ["hosting agent file", "starting worker", "initializing process", "registered worker"]
+    "when", ["hosting agent file", "starting worker", "preloading plugins", "registered worker"]
 )
 def test_sigterm_ends_a_worker_without_calls_with_zero_whenever_it_comes(
     assistant_stack: Stack, when: str

@@ -65,6 +65,11 @@ class Visitor:
         spoken = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self.room.local_participant.publish_track(track, spoken)
 
+    def tracks_of(self, identity: str) -> list[rtc.RemoteTrackPublication]:
+        """The tracks that are known of; none of somebody who is not there."""
+        somebody = self.room.remote_participants.get(identity)
+        return list(somebody.track_publications.values()) if somebody else []
+
     def agents(self) -> list[rtc.RemoteParticipant]:
         there = self.room.remote_participants.values()
         return [one for one in there if one.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]

@@ -27,6 +27,9 @@ from voicefleet.telemetry import reports
 
 ANY_HOST = "0.0.0.0"
 
+# The file makes them in its entrypoint, which a room is needed for.
+A_CALL_TRIES_THEM = "a call tries them (`voicefleet call`, beside `voicefleet start`)"
+
 Check = tuple[str, Callable[[], str | None]]
 
 
@@ -34,6 +37,14 @@ class Doubt(str):
     """What a check has to tell that may be wrong, or as it is meant to be."""
 
     __slots__ = ()
+    word = "warn"
+
+
+class Untried(Doubt):
+    """Why nothing was tried, and what would try it."""
+
+    __slots__ = ()
+    word = "skip"
 
 
 def check() -> int:
@@ -93,7 +104,7 @@ def _try(name: str, step: Callable[[], str | None]) -> ExitCode:
     except VoicefleetError as error:
         typer.echo(f"FAIL  {name}: {' '.join(error.problem.split())}\n      fix: {error.fix}")
         return error.exit_code
-    word = "warn" if isinstance(detail, Doubt) else "ok"
+    word = detail.word if isinstance(detail, Doubt) else "ok"
     typer.echo(f"{word:<5} {name}{f': {detail}' if detail else ''}")
     return ExitCode.OK
 
@@ -120,8 +131,8 @@ def _own_providers(plugins: frozenset[str]) -> str:
         if plugin in plugins and not given.get(name)
     ]
     if missing:
-        return Doubt(f"{'; '.join(missing)} (the agent file may give its own)")
-    return "not asked, because the agent file brings its own"
+        return Doubt(f"{'; '.join(missing)} (the agent file may give its own); {A_CALL_TRIES_THEM}")
+    return Untried(f"the agent file brings its own, which are not asked; {A_CALL_TRIES_THEM}")
 
 
 def _port(settings: Settings) -> str:

@@ -28,3 +28,8 @@ with suppress(Exception):
     from voicefleet.job import shared
 
     shared.rehearse()
+
+with suppress(Exception):
+    from voicefleet.job import tls
+
+    tls.make_ahead()

@@ -28,6 +28,9 @@ LEGS = (
 )
 BUSY_STATES = (protocol.AS_THINKING, protocol.AS_SPEAKING)
 
+# LiveKit sends an error as its words (1.8.9, voice/remote_session.py).
+NOT_TRIED_AGAIN = "recoverable=False"
+
 
 class RecordKind(StrEnum):
     SILENCE = "silence"
@@ -71,6 +74,16 @@ class AgentAccount:
     @property
     def errors(self) -> tuple[str, ...]:
         return tuple(r.text for r in self.records if r.kind is RecordKind.ERROR)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a provider failed for good since the agent last said something."""
+        for record in reversed(self.records):
+            if record.kind is RecordKind.SAID:
+                return False
+            if record.kind is RecordKind.ERROR and NOT_TRIED_AGAIN in record.text:
+                return True
+        return False
 
     @property
     def is_busy(self) -> bool | None:

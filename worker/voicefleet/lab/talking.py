@@ -62,6 +62,8 @@ class Parts:
 # given the time of a long breath between sentences.
 PAUSE_OF_UNKNOWN_SECONDS = 1.5
 LONGEST_ANSWER_SECONDS = 120.0
+# An agent that makes up for a lost provider, by another one or an apology, does it by then.
+MADE_UP_FOR_WITHIN_SECONDS = 8.0
 # The agent's account of an answer, and the words recognised in it, come right after its sound.
 WORDS_WITHIN_SECONDS = 1.0
 
@@ -193,8 +195,15 @@ class Talk:
         )
 
     async def _first_sound(self, taken: Taken, timeout_seconds: float) -> Utterance | None:
-        ears = self._parts.ears
-        await self._until(lambda: ears.first_after(taken.began_at) is not None, timeout_seconds)
+        ears, account = self._parts.ears, self._parts.account
+        given_up_at = self._now() + MADE_UP_FOR_WITHIN_SECONDS
+
+        def is_decided() -> bool:
+            if ears.first_after(taken.began_at) is not None:
+                return True
+            return account.has_failed and self._now() > given_up_at
+
+        await self._until(is_decided, timeout_seconds)
         taken.answer = ears.first_after(taken.began_at)
         return taken.answer
 

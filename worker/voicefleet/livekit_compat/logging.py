@@ -12,6 +12,10 @@ from livekit.agents.cli.log import setup_logging
 # Beside LiveKit's own list of noisy libraries: it tells of its selector in each process.
 NOISY = "asyncio"
 
+# Of every process of a pod, as it begins: two lines for each slot before the first call, and two
+# for each call.
+ROUTINE = ("initializing process", "process initialized")
+
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -25,11 +29,18 @@ def add_handler(level: str, *, is_text: bool) -> list[logging.Handler]:
     before = list(root.handlers)
     setup_logging(level, devmode=is_text, console=False)
     added = [handler for handler in root.handlers if handler not in before]
+    if not root.isEnabledFor(logging.DEBUG):
+        for handler in added:
+            handler.addFilter(_is_no_routine)
     # What is no terminal shows the codes of colours as they are.
     if is_text and not sys.stdout.isatty():
         for handler in added:
             handler.setFormatter(_WithoutColour(handler.formatter))
     return added
+
+
+def _is_no_routine(record: logging.LogRecord) -> bool:
+    return record.msg not in ROUTINE
 
 
 class _WithoutColour(logging.Formatter):
