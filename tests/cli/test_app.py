@@ -162,7 +162,7 @@ def test_check_doubts_a_file_whose_own_plugins_have_no_key(
     assert "OPENAI_API_KEY" not in shown
     monkeypatch.setenv("DEEPGRAM_API_KEY", "key")
     app.run(["check"])
-    assert "ok    providers: not asked" in capsys.readouterr().out
+    assert "skip  providers: the agent file brings its own" in capsys.readouterr().out
 
 
 def test_check_misses_the_weights_of_a_turn_detector_that_the_file_brings(
