@@ -15,6 +15,8 @@ LONGEST_TEXT = 4096
 LONGEST_IDENTIFIER = 256
 # Base64; the rest of the line is for the JSON around it.
 LONGEST_SPAN_DATA = LONGEST_LINE_BYTES - 256
+# JSON in JSON: each character is at most six bytes of a line, and hardly one in ordinary talk.
+LONGEST_PIECE = 8 * 1024
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Identifier = Annotated[str, Field(max_length=LONGEST_IDENTIFIER)]
@@ -22,6 +24,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 SpanData = Annotated[str, Field(max_length=LONGEST_SPAN_DATA)]
 ProviderKind = Literal["stt", "llm", "tts", "realtime"]
+KeptKind = Literal["caller", "item", "tool", "agent", "task", "userdata", "hearing", "saved"]
 
 
 class Outcome(StrEnum):
@@ -166,6 +169,12 @@ class CallEnded(Message):
     seconds: Seconds
 
 
+class Alive(Message):
+    """The call's event loop turns."""
+
+    type: Literal["alive"] = "alive"
+
+
 class Joined(Message):
     """The agent is in the room. `seconds` is the time since LiveKit offered the call to the pod."""
 
@@ -257,8 +266,30 @@ class Spans(Message):
     data: SpanData
 
 
+class Kept(Message):
+    """A piece of the conversation, as JSON: for the pod to keep, and for the job that goes on with
+    a call whose job has died. An `item` of the history by its id, a `tool` that was begun by its
+    call's id. Without a key: that a `caller` has been in the room, the `agent` that has the call,
+    the `task` that it waits for, the `userdata`, what the caller is saying (`hearing`) and what the
+    file itself has `saved`. Without data it is no longer so.
+    """
+
+    type: Literal["kept"] = "kept"
+    kind: KeptKind
+    key: Identifier = ""
+    data: Annotated[str, Field(max_length=LONGEST_PIECE)] = Field("", repr=False)
+
+
+class Resumed(Message):
+    """The agent is back in a call whose job had died, so many seconds after its death."""
+
+    type: Literal["resumed"] = "resumed"
+    seconds: Seconds
+
+
 CallFact = (
-    Joined
+    Alive
+    | Joined
     | TurnTaken
     | Interrupted
     | Usage
@@ -268,6 +299,8 @@ CallFact = (
     | HandedOver
     | Said
     | Spans
+    | Kept
+    | Resumed
 )
 
 
@@ -285,9 +318,19 @@ class EndCall(Message):
     cause: ToldCause
 
 
+class Resume(Message):
+    """The conversation of the call has been told: go on with it. `seconds` have passed since the
+    death of the job before. `is_last`: it kills its jobs, so say farewell without the agent file.
+    """
+
+    type: Literal["resume"] = "resume"
+    seconds: Seconds
+    is_last: bool = False
+
+
 CallEvent = CallStarted | SessionsOpen | CallEnding | CallEnded
 Fact = Warming | Warm | PrewarmFailed | CallEvent | CallFact
-Order = Proceed | EndCall
+Order = Proceed | EndCall | Kept | Resume
 
 FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
 ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="type")])
