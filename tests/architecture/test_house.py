@@ -33,6 +33,7 @@ SMALL_FILES: dict[str, str] = {
     "lab/changes.py": "the caller and every stand-in wait with it",
     "lab/fed_source.py": "the microphone and the camera are both one",
     "lab/worker_log.py": "who reads the log by what it says is in one place",
+    "livekit_compat/agents.py": "a patch of LiveKit",
     "livekit_compat/logging.py": "LiveKit's own set-up of the log, which is not its public API",
     "livekit_compat/server.py": "a patch of LiveKit",
     "livekit_compat/versions.py": "what `make compat` reads, and a new LiveKit changes",

@@ -51,7 +51,12 @@ class Call(test_call.Call):
         self.started, self.pod = started, Pod()
         self.at_its_end: list[str] = []
         self.job.id = "AJ_1"
-        hosted = SimpleNamespace(entrypoint=self._start, on_session_end=self._session_end)
+        hosted = SimpleNamespace(
+            entrypoint=self._start,
+            on_session_end=self._session_end,
+            save_call=None,
+            resume_call=None,
+        )
         settings = settings_module.load()
         userdata = {SETTINGS: settings, AGENT_FILE: hosted, POD_CLIENT: self.pod}
         self.proc.userdata = userdata

@@ -165,7 +165,13 @@ async def test_nothing_of_a_call_runs_on_when_its_end_is_told(
     before, start = asyncio.all_tasks(), AgentSession.start
     async with answered() as one:
         assert AgentSession.start is not start
-        assert len(asyncio.all_tasks() - before) == 4
+        assert {task.get_name() for task in asyncio.all_tasks() - before} == {
+            "facts for the pod",
+            "orders of the pod",
+            "the loop turns",
+            "look for the caller",
+            "longest call",
+        }
         await shut_down(one, "user requested")
         assert asyncio.all_tasks() - before == set()
         assert AgentSession.start is start

@@ -462,7 +462,7 @@ def test_of_what_the_pool_says_only_jobs_are_told() -> None:
     for event in ("process_job_launched", "process_closed"):
         for running_job in (job, None):
             pool.emit(event, SimpleNamespace(running_job=running_job, pid=7))
-    assert told == [("AJ_1", 12.5), ("AJ_1", 7)]
+    assert told == [("AJ_1", 12.5, job), ("AJ_1", 7)]
 
 
 def test_a_job_has_the_moment_of_its_offer() -> None:

@@ -8,6 +8,7 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, CloseReason, JobContext, JobProcess
 from livekit.agents.ipc import job_proc_lazy_main
 from livekit.agents.utils import http_context
+from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.room_io import RoomIO, RoomOptions
 from livekit.agents.voice.room_io import room_io as room_io_module
 from livekit.protocol import models
@@ -181,3 +182,72 @@ async def test_the_session_that_plugins_share_can_be_opened_before_a_job() -> No
     )
     async with http_context.open():
         pass
+
+
+async def test_the_caller_of_a_resumed_call_interrupts_from_the_first_moment() -> None:
+    """Otherwise interruptions wait for 3 s, as at the beginning of a call."""
+    session = text_session()
+    expect(
+        session._aec_warmup_remaining > 0
+        and session._aec_warmup_duration_explicit is False
+        and session._opts.aec_warmup_duration is not None,
+        "LiveKit's AgentSession no longer keeps the warm-up of its echo cancellation as it did: the"
+        f" caller of a call that goes on cannot interrupt for a while. {WHERE}",
+    )
+    livekit_session.skip_echo_warmup(session)
+    assert session._aec_warmup_remaining == 0
+    assert session._opts.aec_warmup_duration is None
+
+
+async def said_beside(session: AgentSession[Any]) -> SpeechHandle:
+    await asyncio.sleep(0)
+    return session.say("Good day.")
+
+
+async def test_what_an_entrypoint_says_in_a_resumed_call_is_not_said() -> None:
+    session = text_session()
+    expect(
+        hasattr(SpeechHandle.create(), "_mark_done"),
+        "LiveKit's SpeechHandle has no `_mark_done`: an entrypoint that waits for the end of its"
+        f" greeting would wait for ever in a resumed call. {WHERE}",
+    )
+    with livekit_session.openings_replaced(lambda: True, lambda: None):
+        said = session.say("Good day.")
+        asked = session.generate_reply(instructions="Greet the caller.")
+        assert said.done()
+        assert asked.done()
+    known = SpeechHandle.create()
+    with livekit_session.openings_replaced(lambda: True, lambda: known):
+        assert session.say("Good day.") is known
+        beside = asyncio.create_task(said_beside(session))
+    assert await beside is known
+    # Afterwards it is LiveKit's own.
+    with (
+        livekit_session.openings_replaced(lambda: False, lambda: known),
+        pytest.raises(RuntimeError),
+    ):
+        session.say("Good day.")
+    with pytest.raises(RuntimeError):
+        session.say("Good day.")
+
+
+async def test_a_session_starts_with_the_agent_that_was_prepared_and_with_its_own_otherwise() -> (
+    None
+):
+    mine = Agent(instructions="mine")
+
+    async def prepared(_: AgentSession[Any], agent: Agent) -> Agent:
+        if agent.instructions == "fails":
+            raise ValueError("no such agent")
+        return mine
+
+    stop = livekit_session.watch_starts(lambda _: None, prepared)
+    try:
+        for words, expected in (("theirs", mine), ("fails", None)):
+            session = text_session()
+            theirs = Agent(instructions=words)
+            await session.start(theirs)
+            assert session.current_agent is (expected or theirs)
+            await session.aclose()
+    finally:
+        stop()

@@ -173,6 +173,7 @@ class World:
     offers: list[Call] = field(default_factory=list)
     accepted: list[Call] = field(default_factory=list)
     with_process: list[Call] = field(default_factory=list)
+    resuming: list[Call] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     begun: set[str] = field(default_factory=set)
     ends: list[EndedCall] = field(default_factory=list)
@@ -181,6 +182,7 @@ class World:
     def step(self) -> None:
         offers, ends = [self.offer, self.answer], [self.leave, self.tell, self.die]
         others = [self.launch, self.start, self.close, self.give_up]
+        others += [self.lose_its_process, self.go_on, self.lose_it_for_good]
         event = self.draw.choice([*offers, *offers, *ends, *others])
         event()
         self.check()
@@ -232,6 +234,28 @@ class World:
             self.ended(self.calls.gone(call, self.draw.choice([None, Cause.MEMORY])))
             # A second witness of the same death.
             assert self.calls.gone(call) is None
+
+    def lose_its_process(self) -> None:
+        running = [c for c in self.with_process if c.state is CallState.RUNNING and c.told is None]
+        if running:
+            call = self.draw.choice(running)
+            self.with_process.remove(call)
+            self.calls.died(call, gives_up=self.draw.random() < 0.2)
+            self.resuming.append(call)
+
+    def go_on(self) -> None:
+        if self.resuming:
+            call = self.resuming.pop(0)
+            if self.draw.random() < 0.2:
+                self.calls.died(call)
+            with pytest.raises(WrongOrderError):
+                self.calls.started(call.job_id, self.number)
+            self.calls.started(call.current_job_id, self.number)
+            self.with_process.append(call)
+
+    def lose_it_for_good(self) -> None:
+        if self.resuming:
+            self.ended(self.calls.gone(self.resuming.pop()))
 
     def close(self) -> None:
         """LiveKit sees the end of a process that never said that it has a call."""

@@ -20,6 +20,7 @@ from voicefleet.pod import job_processes as processes_module
 from voicefleet.pod.calls import Call, CallTable, EndedCall
 from voicefleet.pod.job_processes import JobProcesses
 from voicefleet.pod.phase import PodState
+from voicefleet.pod.resume import NotResumed, ResumePolicy
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
     CallEnded,
@@ -65,8 +66,16 @@ class Pod:
         self.freed: list[int] = []
         self.gone: list[int] = []
         self.kill_reasons = KillReasons()
+        self.died_for: list[Cause] = []
+        self.not_brought_back: list[NotResumed] = []
+
+        async def not_here(*_: object) -> None:
+            raise AssertionError("nobody is to be launched or killed here")
+
         self.processes = JobProcesses(
-            self.table, self.state, self.kill_reasons, self, self._on_freed, self.gone.append
+            *(self.table, self.state, self.kill_reasons, self, self._on_freed, self.gone.append),
+            resume=ResumePolicy(self.table, is_wanted=False, most_a_minute=2, launch=not_here),
+            kill=not_here,
         )
 
     def observe(self, call: Call | None, fact: Fact) -> None:
@@ -77,6 +86,12 @@ class Pod:
 
     def not_understood(self) -> None:
         self.wrong += 1
+
+    def died(self, cause: Cause) -> None:
+        self.died_for.append(cause)
+
+    def not_resumed(self, why: NotResumed) -> None:
+        self.not_brought_back.append(why)
 
     async def _on_freed(self) -> None:
         self.freed.append(self.table.occupied)

@@ -415,7 +415,9 @@ async def test_a_caller_who_leaves_frees_the_slot_while_the_process_still_finish
 async def test_a_process_that_dies_is_a_failed_call_with_its_cause_and_a_free_slot(
     livekit: LiveKitStandIn, pool: PoolStandIn, tmp_path: Path, words: str | None, cause: str
 ) -> None:
-    async with running_pod(livekit, pool, tmp_path, VOICEFLEET_SLOTS="1") as pod:
+    async with running_pod(
+        livekit, pool, tmp_path, VOICEFLEET_SLOTS="1", VOICEFLEET_RESUME="0"
+    ) as pod:
         await livekit.registered()
         job = await pool.job_of(await livekit.place_call())
         await pod.has_calls(1)

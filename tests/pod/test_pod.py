@@ -177,7 +177,7 @@ async def test_a_call_whose_process_never_speaks_of_it_is_seen_by_livekits_pool_
     livekit: LiveKitStandIn, pool: PoolStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that died between the assignment and its first word kept its slot for good."""
-    async with running_pod(livekit, pool, tmp_path) as pod:
+    async with running_pod(livekit, pool, tmp_path, VOICEFLEET_RESUME="0") as pod:
         await pod.becomes_ready()
         await pool.until(lambda: len(pool.warm) == 2, because="two processes wait")
         monkeypatch.setattr(JobStandIn, "tell", lambda *_: None)

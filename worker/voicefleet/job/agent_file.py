@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
+from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, JobRequest
 
 from voicefleet import errors
 from voicefleet.job import importing
@@ -51,6 +51,10 @@ class AgentFile:
     on_session_end: Callable[[JobContext], Any] | None
     on_simulation_end: Callable[[Any], Any] | None
     setup: Callable[[JobProcess], Any] | None
+    save_call: Callable[[AgentSession[Any]], Any] | None
+    """What the file wants to have again where another job goes on with its call: JSON data."""
+    resume_call: Callable[[JobContext, Any], Awaitable[None]] | None
+    """Runs in that job instead of the entrypoint, with what was saved."""
     shutdown_timeout_seconds: float | None
     """What it gives its shutdown callbacks; None where it says nothing of it."""
     parts: frozenset[Part]
@@ -86,10 +90,17 @@ def load(name: str) -> AgentFile:
         on_session_end=found.on_session_end,
         on_simulation_end=found.on_simulation_end,
         setup=found.setup,
+        save_call=_function(module, "save_call"),
+        resume_call=_function(module, "resume_call"),
         shutdown_timeout_seconds=livekit_server.shutdown_timeout_seconds(server),
         parts=_parts(module),
         plugins=_plugins(module),
     )
+
+
+def _function(module: ModuleType, name: str) -> Any:
+    value = getattr(module, name, None)
+    return value if callable(value) else None
 
 
 def _plugins(module: ModuleType) -> frozenset[str]:

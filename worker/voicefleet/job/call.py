@@ -16,6 +16,7 @@ from typing import Any
 
 from livekit import rtc
 from livekit.agents import (
+    Agent,
     AgentSession,
     CloseEvent,
     CloseReason,
@@ -24,16 +25,28 @@ from livekit.agents import (
     get_job_context,
 )
 
-from voicefleet.job import descendants, importing, rooms
+from voicefleet.conversation.record import Recorder
+from voicefleet.job import descendants, importing, resume, rooms
 from voicefleet.job.agent_file import AgentFile
 from voicefleet.job.ending import Ending
 from voicefleet.job.pod_client import POD_CLIENT, PodClient
 from voicefleet.job.prewarm import AGENT_FILE
+from voicefleet.job.resume import Resumption
 from voicefleet.job.silence import Silence
 from voicefleet.livekit_compat import session as livekit_session
 from voicefleet.providers.prepared import SETTINGS
 from voicefleet.settings import Settings
-from voicefleet.telemetry.messages import CallEnded, CallEnding, CallStarted, Cause, SessionsOpen
+from voicefleet.telemetry import call_ids
+from voicefleet.telemetry.messages import (
+    Alive,
+    CallEnded,
+    CallEnding,
+    CallStarted,
+    Cause,
+    Kept,
+    Resumed,
+    SessionsOpen,
+)
 from voicefleet.telemetry.session_facts import SessionFacts
 
 logger = logging.getLogger(__name__)
@@ -44,6 +57,9 @@ SUPERVISOR = "voicefleet.call_supervisor"
 # Taken from the time of the agent file's session-end handler, which runs afterwards. At the end of
 # a drain LiveKit alone gives both no more than that, and then kills the process.
 CLOSE_WITHIN_SECONDS = 10.0
+
+# How often the pod is told that the event loop turns.
+ALIVE_EVERY_SECONDS = 1.0
 
 # A session that knows its caller has closed by then.
 STILL_EMPTY_SECONDS = 5.0
@@ -60,7 +76,8 @@ async def answer(ctx: JobContext) -> None:
     ctx.proc.userdata[SUPERVISOR] = supervisor
     supervisor.begin()
     try:
-        await _agent_file(ctx).entrypoint(ctx)
+        await supervisor.follow_the_pod()
+        await supervisor.run(_agent_file(ctx), settings)
     except asyncio.CancelledError:
         # LiveKit takes an entrypoint that was cancelled for a job that was: it would run neither
         # the session-end handler nor the shutdown callbacks (1.8.9, ipc/job_proc_lazy_main.py,
@@ -78,8 +95,9 @@ async def end(ctx: JobContext) -> None:
     LiveKit has closed the first session by now, and the room is still there.
     """
     supervisor: CallSupervisor = ctx.proc.userdata[SUPERVISOR]
+    supervisor.job_ends()
     await supervisor.close_sessions()
-    handler = _agent_file(ctx).on_session_end
+    handler = _agent_file(ctx).on_session_end if supervisor.runs_the_file else None
     try:
         result = handler(ctx) if handler is not None else None
         if inspect.isawaitable(result):
@@ -109,8 +127,12 @@ class CallSupervisor:
         self._ending = Ending(ctx, settings.call.farewell)
         self._silence = Silence()
         self._facts: SessionFacts | None = None
+        self._recorder: Recorder | None = None
+        self._resumption: Resumption | None = None
         if pod is not None:
             self._facts = SessionFacts(pod.send, tells_history=settings.telemetry.allow_pii)
+            if settings.call.is_resumed is not False:
+                self._recorder = Recorder(pod.send, _agent_file(ctx).save_call)
         self._began_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._program_end: asyncio.Task[None] | None = None
@@ -139,14 +161,14 @@ class CallSupervisor:
         self._ctx.room.on("participant_connected", self._participant_joined)
         self._ctx.room.on("participant_disconnected", self._participant_left)
         self._ctx.room.on("disconnected", lambda *_: self._has_news.set())
-        self._stop_watching = livekit_session.watch_starts(self._session_starts)
+        self._stop_watching = livekit_session.watch_starts(self._session_starts, self._prepared)
         self._start(self._look_for_the_caller(), "look for the caller")
         if self._call.longest_seconds is not None:
             self._start(self._end_after(self._call.longest_seconds), "longest call")
         if self._pod is not None:
             self._pod.send(CallStarted(job_id=self._ctx.job.id))
             self._start(self._pod.deliver(), "facts for the pod")
-            self._start(self._obey(self._pod), "orders of the pod")
+            self._start(self._show_life(self._pod), "the loop turns")
         # On a thread, as in LiveKit's console, the process is not the call's own.
         if self._ctx.proc.executor_type is JobExecutorType.PROCESS:
             self._program_end = asyncio.create_task(
@@ -155,6 +177,53 @@ class CallSupervisor:
             # LiveKit closes its handler when the loop has ended.
             self._log.enter_context(importing.log_kept())
             self._program_end.add_done_callback(lambda _: self._log.close())
+
+    async def follow_the_pod(self) -> None:
+        """Obey the pod's orders from now on. Where the call has lost a job before, what was said
+        comes first.
+        """
+        if (pod := self._pod) is None:
+            return
+        if call_ids.generation(self._ctx.job.id) > 1:
+            remembered = await pod.conversation()
+            since = time.monotonic()
+
+            def resumed() -> None:
+                seconds = remembered.seconds + time.monotonic() - since
+                pod.send(Resumed(seconds=seconds))
+
+            self._resumption = Resumption(remembered, self._call.apology, resumed)
+        self._start(self._obey(pod), "orders of the pod")
+
+    @property
+    def runs_the_file(self) -> bool:
+        """Not where the call takes its jobs along: then nothing of the file's runs any more."""
+        return self._resumption is None or not self._resumption.is_last
+
+    def job_ends(self) -> None:
+        """A process that dies from now on leaves nobody alone."""
+        self._tell_ending()
+
+    async def run(self, hosted: AgentFile, settings: Settings) -> None:
+        """The agent file's own code: its entrypoint, or what it has for a call that goes on."""
+        resumption = self._resumption
+        # Not LiveKit's: a file that LiveKit alone runs reads getattr(ctx, "is_resumed", False).
+        self._ctx.is_resumed = resumption is not None  # type: ignore[attr-defined]
+        if resumption is not None:
+            resume.dial_nobody_again(self._ctx)
+        if resumption is None:
+            await hosted.entrypoint(self._ctx)
+        elif resumption.had_caller and not await resume.is_caller_there(self._ctx):
+            self._tell_ending()
+            self._ending.nobody_is_there(Cause.CALLER_LEFT)
+        elif resumption.is_last:
+            await resume.take_leave(self._ctx, settings)
+        elif hosted.resume_call is not None and (saved := resumption.saved) is not None:
+            resumption.restores = False
+            await hosted.resume_call(self._ctx, saved)
+        else:
+            with resumption.opening():
+                await hosted.entrypoint(self._ctx)
 
     def entrypoint_ended(self) -> None:
         """The agent file's own code is done, but for what its sessions do."""
@@ -172,6 +241,9 @@ class CallSupervisor:
         """Close those that LiveKit leaves open, before the room goes and the end is told."""
         await close(self._open)
 
+    async def _prepared(self, session: AgentSession[Any], agent: Agent) -> Agent:
+        return agent if self._resumption is None else await self._resumption.prepare(session, agent)
+
     def _session_starts(self, session: AgentSession[Any]) -> None:
         self._open.add(session)
         self._tell_sessions()
@@ -186,6 +258,8 @@ class CallSupervisor:
         self._known.add(session)
         session.on("close", partial(self._session_closed, session))
         self._silence.listen(session)
+        if self._recorder is not None:
+            self._recorder.listen(session)
         if self._facts is not None:
             self._facts.listen(session)
 
@@ -202,9 +276,14 @@ class CallSupervisor:
             return
         self._was_entered = True
         self._has_news.set()
+        self._remember_the_caller()
         if self._ending.is_for_absence:
             # What the file does at the end of a call may take a minute.
             self._dispatch_again()
+
+    def _remember_the_caller(self) -> None:
+        if self._pod is not None and self._recorder is not None:
+            self._pod.send(Kept(kind="caller", data="true"))
 
     def _dispatch_again(self) -> None:
         async def dispatch() -> None:
@@ -230,6 +309,8 @@ class CallSupervisor:
     async def _look_for_the_caller(self) -> None:
         # One who hangs up before the agent is in the room is seen by nobody there.
         self._was_called = await rooms.has_caller(self._ctx) is True
+        if self._was_called:
+            self._remember_the_caller()
 
     async def _end_if_they_left_before(self) -> None:
         await asyncio.sleep(MEETS_ITS_CALLER_SECONDS)
@@ -298,6 +379,11 @@ class CallSupervisor:
     async def _end_after_silence(self, seconds: float) -> None:
         await self._silence.lasts(seconds)
         await self._ending.politely(Cause.SILENT)
+
+    async def _show_life(self, pod: PodClient) -> None:
+        while True:
+            pod.send(Alive())
+            await asyncio.sleep(ALIVE_EVERY_SECONDS)
 
     async def _obey(self, pod: PodClient) -> None:
         async for order in pod.orders():

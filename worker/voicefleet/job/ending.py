@@ -49,7 +49,7 @@ class Ending:
         self.cause = cause
         logger.warning("the pod ends the call", extra={"cause": cause.value})
         await self._say_farewell()
-        await self._hang_up()
+        await hang_up(self._ctx)
         self._ctx.shutdown(cause.value)
 
     async def _say_farewell(self) -> None:
@@ -66,17 +66,6 @@ class Ending:
             logger.info("no farewell was said", extra={"reason": str(error)})
         except Exception:
             logger.exception("the farewell was not said to its end")
-
-    async def _hang_up(self) -> None:
-        """Delete the room, unless others go on talking in it."""
-        try:
-            if rooms.talk_with_each_other(self._ctx.room):
-                logger.info("the room is left to those who talk in it")
-                return
-            async with asyncio.timeout(HANG_UP_WITHIN_SECONDS):
-                await self._ctx.delete_room()
-        except Exception:
-            logger.exception("the room could not be deleted")
 
     def nobody_is_there(self, cause: Cause) -> None:
         """End the job whose room is empty, for this cause; nobody hears a farewell."""
@@ -131,6 +120,18 @@ class Ending:
         if reason in livekit_session.ROOM_WENT:
             return Cause.CALLER_LEFT if self._is_alone else Cause.ROOM_CLOSED
         return Cause.ERROR if reason in livekit_session.FAILED else Cause.AGENT_LEFT
+
+
+async def hang_up(ctx: JobContext) -> None:
+    """Delete the room, unless others go on talking in it. Never raises."""
+    try:
+        if rooms.talk_with_each_other(ctx.room):
+            logger.info("the room is left to those who talk in it")
+            return
+        async with asyncio.timeout(HANG_UP_WITHIN_SECONDS):
+            await ctx.delete_room()
+    except Exception:
+        logger.exception("the room could not be deleted")
 
 
 def session_of(ctx: JobContext) -> AgentSession[Any] | None:

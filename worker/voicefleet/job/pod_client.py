@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from voicefleet.conversation.remembered import Remembered
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
     CallEnded,
@@ -23,9 +24,11 @@ from voicefleet.telemetry.messages import (
     CallStarted,
     EndCall,
     Fact,
+    Kept,
     Order,
     PrewarmFailed,
     Proceed,
+    Resume,
     Warm,
     Warming,
 )
@@ -119,13 +122,33 @@ class PodClient:
         if isinstance(order, Proceed):
             time.sleep(order.after_seconds)
 
+    async def conversation(self) -> Remembered:
+        """What was said before, where this job goes on with a call; nothing if the pod does not say
+        it in time.
+        """
+        pieces = list[Kept]()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                async for order in self._orders():
+                    match order:
+                        case Kept():
+                            pieces.append(order)
+                        case Resume(seconds=seconds, is_last=is_last):
+                            return Remembered(tuple(pieces), seconds, is_last)
+        logger.warning("the pod has not told what was said before")
+        return Remembered((), ANSWER_WITHIN_SECONDS)
+
     async def orders(self) -> AsyncIterator[EndCall]:
         """What the pod orders of the call, until the pod is gone."""
+        async for order in self._orders():
+            if isinstance(order, EndCall):
+                yield order
+
+    async def _orders(self) -> AsyncIterator[Order]:
         loop = asyncio.get_running_loop()
         while True:
             while (order := self._next()) is not None:
-                if isinstance(order, EndCall):
-                    yield order
+                yield order
             try:
                 received = await loop.sock_recv(self._connection, 4096)
             except OSError:

@@ -70,7 +70,7 @@ async def has_caller(ctx: JobContext) -> bool | None:
         return True
     if ctx.is_fake_job():
         return None
-    there = await _tried(ctx, _there(ctx), "the room was not asked about")
+    there = await _tried(ctx, participants(ctx), "the room was not asked about")
     return None if there is None else any(livekit_session.is_caller(who) for who in there)
 
 
@@ -84,7 +84,7 @@ async def free(ctx: JobContext, has_news: asyncio.Event) -> None:
         return
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(has_news.wait(), STAYS_EMPTY_SECONDS)
-    others = await _tried(ctx, _there(ctx), "the room was not asked about") or ()
+    others = await _tried(ctx, participants(ctx), "the room was not asked about") or ()
     if any(livekit_session.is_caller(who) for who in others):
         await dispatch_again(ctx)
     elif others:
@@ -118,7 +118,7 @@ def _serves(who: models.ParticipantInfo) -> bool:
 
 async def _dispatch_again(ctx: JobContext) -> None:
     job = ctx.job
-    there = {who.identity: who for who in await _there(ctx)}
+    there = {who.identity: who for who in await participants(ctx)}
     if not any(livekit_session.is_caller(who) for who in there.values()):
         return
     dispatches = await ctx.api.agent_dispatch.list_dispatch(job.room.name)
@@ -152,9 +152,19 @@ def _is_answered(one: api.AgentDispatch, own: api.AgentDispatch, there: Containe
     return may_come or any(job.state.participant_identity in there for job in one.state.jobs)
 
 
-async def _there(ctx: JobContext) -> Sequence[models.ParticipantInfo]:
+async def participants(ctx: JobContext) -> Sequence[models.ParticipantInfo]:
+    """Who is in the room, by LiveKit's own list.
+
+    :raises Exception: whatever LiveKit's client raises.
+    """
     request = api.ListParticipantsRequest(room=ctx.job.room.name)
-    return (await ctx.api.room.list_participants(request)).participants
+    try:
+        return (await ctx.api.room.list_participants(request)).participants
+    except api.TwirpError as error:
+        # Whoever hung up has deleted it.
+        if error.code == api.TwirpErrorCode.NOT_FOUND:
+            return ()
+        raise
 
 
 async def _tried(ctx: JobContext, work: Awaitable[T], failed: str) -> T | None:

@@ -9,17 +9,21 @@ import asyncio
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import jwt
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, utils
 from livekit.agents import cli as livekit_cli
 from livekit.agents.cli import discover
+from livekit.agents.job import RunningJobInfo
 from livekit.agents.worker import ServerOptions
+from livekit.protocol import agent
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,11 @@ REPLACED_OPTIONS = {
 # What LiveKit logs of a connection that it gives up, and the error that it ends with.
 CONNECTION_TASK_ERROR = "Error in _connection_task"
 CONNECTION_FAILED = "failed to connect to livekit"
+
+
+# LiveKit's tokens, and how long one of ours lasts: a connection that is on needs none.
+TOKEN_ALGORITHM = "HS256"  # noqa: S105 # no secret
+TOKEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,19 +244,52 @@ def keep_spare_process(server: AgentServer, spare: int = 1) -> None:
     pool.set_target_idle_processes = set_target_or_spare  # type: ignore[method-assign]
 
 
+async def launch_again(server: AgentServer, job: Any, job_id: str) -> None:
+    """Give a job that `watch_processes` has told of to another warm process, under this id: with
+    its room, identity, metadata and attributes, and a token of its own (as `_reload_jobs` does).
+
+    :raises Exception: LiveKit's, if no process can be had.
+    """
+    info = cast(RunningJobInfo, job)
+    secret = server._api_secret or ""
+    # It came from LiveKit, or from here, and may have expired: a connection that is on needs none.
+    claims = jwt.decode(info.token, options={"verify_signature": False})
+    claims["exp"] = int(time.time() + TOKEN_SECONDS)
+    again = agent.Job()
+    again.CopyFrom(info.job)
+    again.id = job_id
+    await server._proc_pool.launch_job(
+        RunningJobInfo(
+            accept_arguments=info.accept_arguments,
+            job=again,
+            url=info.url,
+            token=jwt.encode(claims, secret, algorithm=TOKEN_ALGORITHM),
+            worker_id=info.worker_id,
+            fake_job=info.fake_job,
+        )
+    )
+
+
+async def kill_job(server: AgentServer, job_id: str) -> None:
+    """Kill the process that has this job, if it is there (ipc/job_executor.py)."""
+    process: Any = server._proc_pool.get_by_job_id(job_id)
+    if process is not None:
+        await process.kill()
+
+
 def watch_processes(
     server: AgentServer,
-    launched: Callable[[str, float], None],
+    launched: Callable[[str, float, Any], None],
     closed: Callable[[str, int | None], None],
 ) -> None:
-    """Tell the job id and the moment of its offer (unix seconds) when a process is given a job, and
-    the job id and pid when a process with a job has ended, as LiveKit sees it. Call it in the event
-    `worker_started` (ipc/proc_pool.py, ipc/job_executor.py).
+    """Tell the job id, the moment of its offer (unix seconds) and the job itself when a process is
+    given a job, and the job id and pid when a process with a job has ended, as LiveKit sees it.
+    Call it in the event `worker_started` (ipc/proc_pool.py, ipc/job_executor.py).
     """
 
     def tell_launched(process: Any) -> None:
         if (job := process.running_job) is not None:
-            launched(job.job.id, job.received_at)
+            launched(job.job.id, job.received_at, job)
 
     def tell_closed(process: Any) -> None:
         if (job := process.running_job) is not None:

@@ -8,12 +8,14 @@ call lasts: LiveKit tells of a job's first session alone (`JobContext.primary_se
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, CloseReason
+from livekit.agents import Agent, AgentSession, CloseReason
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
+from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 from livekit.protocol import models
 
@@ -29,6 +31,8 @@ FAILED = ("job crashed", CloseReason.ERROR.value)
 
 # How a participant leaves who has hung up: LiveKit closes the session then.
 HUNG_UP = frozenset(DEFAULT_CLOSE_ON_DISCONNECT_REASONS)
+
+Prepare = Callable[[AgentSession[Any], Agent], Awaitable[Agent]]
 
 # Agents, and recorders.
 NO_CALLERS: tuple[int, ...] = (
@@ -66,22 +70,86 @@ def is_waiting(session: AgentSession[Any]) -> bool:
     return False
 
 
-def watch_starts(started: Callable[[AgentSession[Any]], None]) -> Callable[[], None]:
+def watch_starts(
+    started: Callable[[AgentSession[Any]], None], prepared: Prepare | None = None
+) -> Callable[[], None]:
     """Call `started` right before each session starts, from now on until what is returned is
-    called; again for one that is started again. An error of it is logged, and the session starts.
+    called; again for one that is started again. It starts with the agent that `prepared` makes of
+    its own. An error of either is logged, and the session starts.
     """
     start: Any = AgentSession.start
 
     @functools.wraps(start)
-    async def watched(session: AgentSession[Any], *arguments: Any, **named: Any) -> Any:
+    async def watched(session: AgentSession[Any], agent: Agent, **named: Any) -> Any:
         try:
             started(session)
+            if prepared is not None:
+                agent = await prepared(session, agent)
         except Exception:
             logger.exception("the start of a session was not seen")
-        return await start(session, *arguments, **named)
+        with _opening_is(None):
+            return await start(session, agent, **named)
 
     def stop() -> None:
         AgentSession.start = start  # type: ignore[method-assign]
 
     AgentSession.start = watched  # type: ignore[method-assign,assignment]
     return stop
+
+
+def skip_echo_warmup(session: AgentSession[Any]) -> None:
+    """Have the caller interrupt from the first moment: LiveKit lets a new session's echo
+    cancellation warm up for 3 s, in which interruptions wait.
+    """
+    session._aec_warmup_remaining = 0.0
+    session._aec_warmup_duration_explicit = True
+    session._opts.aec_warmup_duration = None
+
+
+@contextlib.contextmanager
+def openings_replaced(
+    is_opening: Callable[[], bool], handle: Callable[[], SpeechHandle | None]
+) -> Iterator[None]:
+    """What this task, or one that it begins, says or asks for, as long as it is its opening, is not
+    said: it gets this handle, or one of something that is over. Not a session that it starts.
+    """
+    for name in ("say", "generate_reply"):
+        if (real := getattr(AgentSession, name)) not in _replaced:
+            replaced = _unless_quiet(real)
+            _replaced.add(replaced)
+            setattr(AgentSession, name, replaced)
+    with _opening_is((is_opening, handle)):
+        yield
+
+
+Opening = tuple[Callable[[], bool], Callable[[], SpeechHandle | None]]
+
+# Whose opening this is, in a task and in those that it begins; and what was put in the place of
+# LiveKit's methods, for good: a process has one call.
+_opening = ContextVar[Opening | None]("opening", default=None)
+_replaced = set[Any]()
+
+
+@contextlib.contextmanager
+def _opening_is(opening: Opening | None) -> Iterator[None]:
+    before = _opening.set(opening)
+    try:
+        yield
+    finally:
+        _opening.reset(before)
+
+
+def _unless_quiet(real: Any) -> Any:
+    @functools.wraps(real)
+    def opened(session: AgentSession[Any], *arguments: Any, **named: Any) -> SpeechHandle:
+        opening = _opening.get()
+        if opening is None or not opening[0]():
+            spoken: SpeechHandle = real(session, *arguments, **named)
+            return spoken
+        if (known := opening[1]()) is not None:
+            return known
+        over = SpeechHandle.create()
+        over._mark_done()
+        return over
+
+    return opened

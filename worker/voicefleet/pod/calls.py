@@ -20,7 +20,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from voicefleet.conversation.memory import Conversation
+from voicefleet.telemetry import call_ids
 from voicefleet.telemetry.call_report import CallRecord, CallTotals
 from voicefleet.telemetry.messages import OUTCOMES, CallEnded, Cause
 
@@ -53,12 +56,24 @@ class WrongOrderError(Exception):
     """An event of a call that cannot come there and then: a defect, or a process that lies."""
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A job of the call has died, at a unix time; the cause is what ends a call that is not resumed
+    after it.
+    """
+
+    cause: Cause
+    at: float
+
+
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call. Times ending in `_at` are unix seconds and None while it has not come so far;
-    `room_id` is LiveKit's (RM_…), `pid` the process that has the call, `told` what that process has
-    said of its own end. `was_entered`: a caller has been in the room. `slot` is a label from 0 on,
-    its own for as long as it holds the slot.
+    """One call, by the id of its first job; `current_job_id` is that of the one that has it
+    now, or is to have it, and `job` what LiveKit had launched it with. Times ending in `_at`
+    are unix seconds and None while it has not come so far; `room_id` is LiveKit's (RM_…), `pid`
+    the process that has the call, `told` what that process has said of its own end.
+    `was_entered`: a caller has been in the room. `slot` is a label from 0 on, its own for as
+    long as it holds the slot.
     """
 
     job_id: str
@@ -76,6 +91,14 @@ class Call:
     joined_at: float | None = None
     pid: int | None = None
     told: CallEnded | None = None
+    job: Any = field(default=None, repr=False)
+    current_job_id: str = ""
+    is_given_up: bool = False
+    deaths: list[Death] = field(default_factory=list)
+    conversation: Conversation = field(default_factory=Conversation, repr=False)
+
+    def __post_init__(self) -> None:
+        self.current_job_id = self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +142,9 @@ class CallTable:
         return iter(tuple(self._calls.values()))
 
     def get(self, job_id: str | None) -> Call | None:
-        return self._calls.get(job_id) if job_id is not None else None
+        """The call that this job has; none where another job goes on with it."""
+        call = self._calls.get(call_ids.call_id(job_id)) if job_id is not None else None
+        return call if call is not None and call.current_job_id == job_id else None
 
     @property
     def occupied(self) -> int:
@@ -192,12 +217,13 @@ class CallTable:
         self._expect(call, CallState.OFFERED)
         self._forget(call)
 
-    def launched(self, job_id: str, offered_at: float) -> None:
+    def launched(self, job_id: str, offered_at: float, job: Any = None) -> None:
         """LiveKit has handed a call to a process, and tells when it offered it. The process may
         have said so itself by now, and even have ended.
         """
-        if (call := self._calls.get(job_id)) is None:
+        if (call := self.get(job_id)) is None:
             return
+        call.job = job
         call.offered_at = offered_at or call.offered_at
         if call.state is CallState.ACCEPTED:
             call.state, call.launched_at = CallState.RUNNING, self.clock()
@@ -208,7 +234,7 @@ class CallTable:
 
         :raises WrongOrderError: if this pod has not accepted it, or another process has it.
         """
-        call = self._calls.get(job_id)
+        call = self.get(job_id)
         may_start = (CallState.ACCEPTED, CallState.RUNNING, CallState.RESUMING)
         if call is None or call.pid is not None or call.state not in may_start:
             raise WrongOrderError("a process starts a call that is not its own")
@@ -218,8 +244,9 @@ class CallTable:
         return call
 
     def joined(self, call: Call, seconds: float) -> None:
-        """The agent is in the room, so many seconds after the offer."""
-        call.joined_at = call.offered_at + seconds
+        """The agent is in the room, so many seconds after the offer; the first one counts."""
+        if call.joined_at is None:
+            call.joined_at = call.offered_at + seconds
 
     def sessions_open(self, call: Call, count: int) -> None:
         """The call has so many sessions now. One whose sessions have closed has had its caller."""
@@ -238,10 +265,24 @@ class CallTable:
             call.told = ended
         self.caller_left(call)
 
+    def died(self, call: Call, killed_for: Cause | None = None, *, gives_up: bool = False) -> None:
+        """Its process has ended without a word of the call's end, and another is to go on with it,
+        or to say farewell where one `gives_up`: the slot stays taken.
+        """
+        call.is_given_up = gives_up
+        if call.state is not CallState.RESUMING:
+            self._expect(call, CallState.RUNNING)
+        call.deaths.append(Death(killed_for or Cause.CRASHED, self.clock()))
+        call.state, call.pid, call.open_sessions = CallState.RESUMING, None, 0
+        call.current_job_id = call_ids.next_job_id(call.current_job_id)
+        self._changed()
+
     def gone(self, call: Call, killed_for: Cause | None = None) -> EndedCall | None:
         """Its process has ended. One that had not told its end has died, or was killed for a
         cause; one that had may have been killed in it. None if the call has ended before.
         """
+        if call.is_given_up:
+            return self._end(call, call.deaths[-1].cause, self._seconds(call))
         if call.told is not None:
             cause = call.told.cause
             if cause in HUNG_UP and call.totals.lacked_a_provider:
@@ -252,9 +293,7 @@ class CallTable:
         if killed_for is Cause.END_CUT_OFF:
             # Its event loop had stood still since before its end.
             killed_for = Cause.UNRESPONSIVE
-        began = call.launched_at
-        seconds = 0.0 if began is None else max(0.0, self.clock() - began)
-        return self._end(call, killed_for or Cause.CRASHED, seconds)
+        return self._end(call, killed_for or Cause.CRASHED, self._seconds(call))
 
     def never_began(self, call: Call, cause: Cause) -> EndedCall | None:
         """An accepted call got no process. None if one has begun it all the same."""
@@ -274,6 +313,8 @@ class CallTable:
             launched_at=call.launched_at,
             joined_at=call.joined_at,
             slot=call.slot,
+            resumes=call.totals.resumes,
+            silence_seconds=call.totals.silence_seconds,
         )
 
     def _end(self, call: Call, cause: Cause, seconds: float) -> EndedCall | None:
@@ -283,6 +324,10 @@ class CallTable:
             raise WrongOrderError("an offer ends with its answer")
         self._forget(call)
         return EndedCall(self.record(call, cause), seconds, call.totals)
+
+    def _seconds(self, call: Call) -> float:
+        """Since its first process has it."""
+        return 0.0 if call.launched_at is None else max(0.0, self.clock() - call.launched_at)
 
     def _expect(self, call: Call, state: CallState) -> None:
         if self._calls.get(call.job_id) is not call or call.state is not state:

@@ -33,6 +33,7 @@ from voicefleet.pod.load import LoadMeter
 from voicefleet.pod.phase import PodState
 from voicefleet.pod.reaper import Reaper
 from voicefleet.pod.reconnect import PacedSession, Reconnect
+from voicefleet.pod.resume import ResumePolicy
 from voicefleet.pod.room_watch import RoomWatch
 from voicefleet.pod.telemetry import PodTelemetry
 from voicefleet.providers import turns
@@ -100,6 +101,13 @@ def build(
 
     # Who takes calls, and who follows them.
     reaper = Reaper(state)
+    wants_resume = settings.call.is_resumed
+    resume = ResumePolicy(
+        table,
+        is_wanted=not settings.livekit.is_cloud if wants_resume is None else wants_resume,
+        most_a_minute=settings.call.most_resumes_a_minute,
+        launch=partial(livekit_server.launch_again, server),
+    )
     processes = JobProcesses(
         table,
         state,
@@ -107,6 +115,9 @@ def build(
         shown,
         on_freed=partial(livekit_server.report_load_now, server),
         on_gone=reaper.job_ended,
+        resume=resume,
+        kill=partial(livekit_server.kill_job, server),
+        unresponsive_seconds=settings.call.unresponsive_seconds,
     )
     rooms = RoomWatch(table, processes.end_call, settings.call.empty_room_seconds)
     admission = Admission(

@@ -13,9 +13,10 @@ from voicefleet.pod.calls import Call, CallTable, EndedCall
 from voicefleet.pod.load import LoadMeter
 from voicefleet.pod.phase import PodState
 from voicefleet.pod.reconnect import Reconnect
+from voicefleet.pod.resume import NotResumed
 from voicefleet.telemetry.call_report import CallRecord
 from voicefleet.telemetry.guard import never_raises
-from voicefleet.telemetry.messages import OUTCOMES, Fact, Outcome, Spans
+from voicefleet.telemetry.messages import OUTCOMES, Cause, Fact, Joined, Outcome, Spans
 from voicefleet.telemetry.metrics import PodInfo, PodMetrics, PodReading
 from voicefleet.telemetry.pod_traces import PodTraces
 from voicefleet.telemetry.reports import Reports
@@ -62,7 +63,9 @@ class PodTelemetry:
                 self._send(fact)
             if call is not None:
                 call.totals.add(fact)
-            self.metrics.observe(fact)
+            # A call is answered once, whatever its processes do.
+            if not (isinstance(fact, Joined) and call is not None and call.deaths):
+                self.metrics.observe(fact)
 
     def taken(self) -> None:
         self.metrics.call_taken()
@@ -87,6 +90,14 @@ class PodTelemetry:
 
     def not_understood(self) -> None:
         self.metrics.event_rejected()
+
+    def died(self, cause: Cause) -> None:
+        """A process has died with a call, or was killed."""
+        self.metrics.job_died(cause)
+
+    def not_resumed(self, why: NotResumed) -> None:
+        """And its call is lost with it."""
+        self.metrics.not_resumed(why.value)
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The metrics, in the format that the Accept header asks for."""
@@ -176,6 +187,9 @@ def _log(call: EndedCall) -> None:
         "cause": record.cause.value,
         "seconds": round(call.seconds, 3),
     }
+    if record.resumes:
+        silence_seconds = round(record.silence_seconds, 3)
+        fields |= {"resumes": record.resumes, "silence_seconds": silence_seconds}
     level = logging.ERROR if record.outcome is Outcome.FAILED else logging.INFO
     logger.log(level, "call over", extra=fields)
 

@@ -1,5 +1,7 @@
 """Where LiveKit is, and how patient a pod is with it."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr
 
 from voicefleet.settings.group import Group
@@ -36,6 +38,12 @@ class LiveKit(Group):
         ge=0,
         description="Attempts to reach a lost LiveKit, up to 20 s apart, before the pod stops.",
     )
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether it is LiveKit Cloud, which restarts a job that has failed."""
+        host = urlsplit(self.url or "").hostname or ""
+        return host == "livekit.cloud" or host.endswith(".livekit.cloud")
 
     @property
     def secret(self) -> str | None:

@@ -110,9 +110,12 @@ def completed(settings: Settings) -> Settings:
 
 
 def for_development(settings: Settings) -> Settings:
-    """The same settings in LiveKit's dev mode: readable logs, a free port, four slots."""
+    """The same settings in LiveKit's dev mode: readable logs, a free port, four slots; and a call
+    that stands still at a breakpoint is left alone.
+    """
     return replace(
         settings,
+        call=settings.call.model_copy(update={"is_resumed": settings.call.is_resumed or False}),
         pod=settings.pod.model_copy(update={"http_port": 0, "slots": settings.pod.slots or 4}),
         logs=settings.logs.model_copy(update={"format": "text", "level": "DEBUG"}),
     )

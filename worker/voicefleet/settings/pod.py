@@ -154,6 +154,30 @@ class Call(Group):
         validation_alias="VOICEFLEET_DELETE_EMPTY_ROOM",
         description="Delete a room that its caller left, or dispatch again, for one who is back.",
     )
+    is_resumed: bool | None = Field(
+        None,
+        validation_alias="VOICEFLEET_RESUME",
+        description="Go on with a call whose process died. Default: yes, but not at LiveKit Cloud,"
+        " which restarts jobs itself.",
+    )
+    most_resumes_a_minute: int = Field(
+        2,
+        validation_alias="VOICEFLEET_RESUME_MOST_A_MINUTE",
+        ge=1,
+        description="A call whose processes die more often than this is told farewell, and fails.",
+    )
+    unresponsive_seconds: float = Field(
+        5.0,
+        validation_alias="VOICEFLEET_CALL_UNRESPONSIVE_SECONDS",
+        ge=2,
+        description="How long a call's event loop may stand still before its process is replaced,"
+        " where the call can be resumed; LiveKit alone waits 60 s.",
+    )
+    apology: str = Field(
+        "Sorry, the line was cut for a moment.",
+        validation_alias="VOICEFLEET_RESUME_APOLOGY",
+        description="What the agent says where a resumed call was silent for more than a second.",
+    )
     farewell: str = Field(
         "I am sorry, I have to end this call now. Goodbye.",
         validation_alias="VOICEFLEET_CALL_FAREWELL",

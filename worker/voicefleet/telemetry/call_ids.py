@@ -3,6 +3,7 @@ the same ids without a message between them, before the first span and after the
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,14 +16,42 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import Attributes
 
+# Which job of its call a job is, from 2 on; the first one has LiveKit's id as it is. LiveKit ends a
+# job by its id, so each has its own.
+GENERATION = re.compile(r"\.r(\d+)$")
+
+
+def call_id(job_id: str) -> str:
+    """The id of the call: that of its first job.
+
+    >>> call_id("AJ_1"), call_id("AJ_1.r2")
+    ('AJ_1', 'AJ_1')
+    """
+    return GENERATION.sub("", job_id)
+
+
+def generation(job_id: str) -> int:
+    """Which job of its call this is, from 1."""
+    found = GENERATION.search(job_id)
+    return int(found[1]) if found else 1
+
+
+def next_job_id(job_id: str) -> str:
+    """The id of the job that goes on with this one's call.
+
+    >>> next_job_id("AJ_1"), next_job_id("AJ_1.r2")
+    ('AJ_1.r2', 'AJ_1.r3')
+    """
+    return f"{call_id(job_id)}.r{generation(job_id) + 1}"
+
 
 def trace_id(job_id: str) -> int:
-    return int.from_bytes(_hash("trace", job_id)[:16], "big") or 1
+    return int.from_bytes(_hash("trace", call_id(job_id))[:16], "big") or 1
 
 
 def root_span_id(job_id: str) -> int:
     """The pod's span of the call, the parent of all its other spans."""
-    return int.from_bytes(_hash("span", job_id)[:8], "big") or 1
+    return int.from_bytes(_hash("span", call_id(job_id))[:8], "big") or 1
 
 
 def trace_id_text(job_id: str) -> str:

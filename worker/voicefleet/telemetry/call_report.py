@@ -23,6 +23,7 @@ from voicefleet.telemetry.messages import (
     Outcome,
     ProviderError,
     ProviderKind,
+    Resumed,
     Said,
     Stalled,
     TurnTaken,
@@ -46,7 +47,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class CallRecord:
     """A call that is over, or was refused. Times are Unix seconds, None if the call did not come so
-    far. `slot` counts from 0.
+    far. `slot` counts from 0. The call went on `resumes` times after its process had died, and its
+    caller waited for `silence_seconds` in all until the agent was back.
     """
 
     job_id: str
@@ -60,6 +62,8 @@ class CallRecord:
     launched_at: float | None = None
     joined_at: float | None = None
     slot: int | None = None
+    resumes: int = 0
+    silence_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class CallTotals:
     interruptions: int = 0
     stalls: int = 0
     longest_stall_seconds: float = 0.0
+    resumes: int = 0
+    silence_seconds: float = 0.0
     left_out_characters: int = 0
     _turns: list[dict[str, float]] = field(default_factory=list)
     _is_turn_open: bool = False
@@ -98,6 +104,9 @@ class CallTotals:
             case Stalled():
                 self.stalls += 1
                 self.longest_stall_seconds = max(self.longest_stall_seconds, fact.seconds)
+            case Resumed():
+                self.resumes += 1
+                self.silence_seconds += fact.seconds
             case Usage():
                 who = self._models(fact.kind, fact.provider, fact.model)
                 used = self._usage.setdefault(who, Counter())
@@ -194,6 +203,10 @@ def document(call: CallRecord, seconds: float, totals: CallTotals) -> dict[str, 
         "ended_at": _iso(call.ended_at),
         "join_seconds": None if join_seconds is None else round(join_seconds, 3),
         "seconds": round(seconds, 3),
+        "resumed": {
+            "count": call.resumes,
+            "silence_seconds": round(call.silence_seconds, 3),
+        },
         "turns": totals.turns(),
         "interruptions": totals.interruptions,
         "handovers": totals.handovers(),

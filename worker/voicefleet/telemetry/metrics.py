@@ -30,6 +30,7 @@ from voicefleet.telemetry.messages import (
     Outcome,
     PrewarmFailed,
     ProviderError,
+    Resumed,
     Stalled,
     TurnTaken,
     Usage,
@@ -42,6 +43,9 @@ MOST_MODELS = 32
 MOST_PROVIDERS = 16
 # Pairs of agents. An agent file may give them any names, even one for each caller.
 MOST_HANDOVERS = 32
+
+# Facts that are counted, and nothing else of them.
+COUNTED = {Interrupted: names.INTERRUPTIONS, PrewarmFailed: names.PREWARM_FAILURES}
 
 # The value that stands for all further ones.
 OTHER = "other"
@@ -100,8 +104,8 @@ class PodMetrics:
                 self._histograms[names.JOIN.name].observe(fact.seconds)
             case TurnTaken():
                 self._turn(fact)
-            case Interrupted():
-                self._counters[names.INTERRUPTIONS.name].inc()
+            case Interrupted() | PrewarmFailed():
+                self._counters[COUNTED[type(fact)].name].inc()
             case Usage():
                 self._usage(fact)
             case ProviderError():
@@ -114,10 +118,17 @@ class PodMetrics:
                 self._count(names.HANDOVERS, *self._handovers(fact.from_agent, fact.to_agent))
             case Stalled():
                 self._count(names.STALLS, "call")
-            case PrewarmFailed():
-                self._counters[names.PREWARM_FAILURES.name].inc()
+            case Resumed():
+                self._counters[names.RESUMES.name].inc()
+                self._histograms[names.RESUME_SILENCE.name].observe(fact.seconds)
             case _:
                 pass
+
+    def job_died(self, cause: Cause) -> None:
+        self._count(names.DEATHS, cause.value)
+
+    def not_resumed(self, reason: str) -> None:
+        self._count(names.NOT_RESUMED, reason)
 
     def call_taken(self) -> None:
         self._counters[names.CALLS_TAKEN.name].inc()

@@ -166,6 +166,27 @@ EVENTS_REJECTED = _counter(
     "lines",
     "How many lines from job processes the pod did not understand.",
 )
+DEATHS = _counter(
+    "job_deaths_total",
+    "processes",
+    "How many processes died with a call, or were killed, by what would have ended it.",
+    "cause",
+    series=(("crashed",), ("memory",), ("unresponsive",)),
+)
+RESUMES = _counter("calls_resumed_total", "times", "How many times a call went on after a death.")
+NOT_RESUMED = _counter(
+    "calls_not_resumed_total",
+    "calls",
+    "How many calls were lost with their process, and why they were not brought back.",
+    "reason",
+)
+RESUME_SILENCE = Metric(
+    PREFIX + "resume_silence_seconds",
+    Kind.HISTOGRAM,
+    "s",
+    "How long it takes from the death of a call's process until the agent is back.",
+    buckets=JOIN_BUCKETS,
+)
 JOIN = Metric(
     PREFIX + "join_seconds",
     Kind.HISTOGRAM,
@@ -211,3 +232,7 @@ class SpanAttribute(StrEnum):
     ACCEPT_SECONDS = "voicefleet.accept_seconds"
     LAUNCH_SECONDS = "voicefleet.launch_seconds"
     JOIN_SECONDS = "voicefleet.join_seconds"
+    # How many times the call went on after a death of its process, and how long its caller waited
+    # for the agent in all.
+    RESUMES = "voicefleet.resumes"
+    SILENCE_SECONDS = "voicefleet.silence_seconds"

@@ -133,6 +133,8 @@ def _attributes(call: CallRecord) -> dict[str, str | int | float]:
         SpanAttribute.ACCEPT_SECONDS: _between(call.offered_at, call.accepted_at),
         SpanAttribute.LAUNCH_SECONDS: _between(call.accepted_at, call.launched_at),
         SpanAttribute.JOIN_SECONDS: _between(call.offered_at, call.joined_at),
+        SpanAttribute.RESUMES: call.resumes or None,
+        SpanAttribute.SILENCE_SECONDS: call.silence_seconds if call.resumes else None,
     }
     return {key.value: value for key, value in found.items() if value is not None}
 

@@ -3,28 +3,9 @@
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
 
 from .calendar import Appointment, Calendar
 from .opening import spoken
-
-
-class Change(Protocol):
-    """To do it twice is to do it once."""
-
-    @property
-    def question(self) -> str:
-        """What the caller is to say yes to, word for word."""
-
-    @property
-    def before(self) -> Appointment | None:
-        """The appointment that is changed; None for a new one."""
-
-    async def apply(self, calendar: Calendar) -> Appointment | None:
-        """The appointment as it is then, or None where it is cancelled.
-
-        :raises RefusedError: if it cannot be done, and then nothing was.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +49,11 @@ class Cancellation:
     async def apply(self, calendar: Calendar) -> Appointment | None:
         await calendar.cancel(self.before.reference)
         return None
+
+
+Change = Booking | Move | Cancellation
+"""To do it twice is to do it once. `question` is what the caller is to say yes to, word for word;
+`before` the appointment that is changed, None for a new one; `apply` returns the appointment as it
+is then, None where it is cancelled, and raises RefusedError if it cannot be done, and then nothing
+was. Plain data, so that a call that goes on in another process has it again.
+"""

@@ -150,7 +150,8 @@ async def answer(ctx: JobContext) -> None:
     agent = Workshop(Telephone(ctx.room, ctx.api, line), settings, order)
     options = RoomOptions(participant_identity=line.identity)
     await call.start(agent=agent, room=ctx.room, room_options=options)
-    if order is None:
+    # Where voicefleet goes on with a call, whoever was called has answered.
+    if order is None or getattr(ctx, "is_resumed", False):
         silence.watch(call)
     else:
         await call_out(ctx, call, settings, order)
