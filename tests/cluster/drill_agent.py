@@ -40,6 +40,8 @@ DRILLS = {"leak": leak, "die": die}
 @server.rtc_session(agent_name="assistant")
 async def answer(ctx: JobContext) -> None:
     await assistant.answer(ctx)
-    if drill := DRILLS.get(ctx.job.room.name.partition("-")[0]):
+    drill = DRILLS.get(ctx.job.room.name.partition("-")[0])
+    # Once: its call goes on in another process.
+    if drill is not None and not getattr(ctx, "is_resumed", False):
         await asyncio.sleep(TALKS_SECONDS)
         await drill()

@@ -13,7 +13,6 @@ DRILLS = {
         "files": {"drill.py": Path(__file__).with_name("drill_agent.py").read_text()},
     },
 }
-ENDED_WITHIN_SECONDS = 90.0
 
 
 def restarts(cluster: Cluster) -> int:
@@ -38,8 +37,13 @@ def failed(cluster: Cluster, pod: str, cause: str | None = None) -> int:
     return int(sum(n for name, n in metrics if 'outcome="failed"' in name and wanted in name))
 
 
-async def until_counted(cluster: Cluster, cause: str) -> None:
-    def is_counted() -> bool:
-        return sum(failed(cluster, name, cause) for name in cluster.names()) == 1
+def resumed(cluster: Cluster) -> int:
+    """How many times a call went on after its process had died."""
+    pods = (cluster.metrics(name) for name in cluster.names())
+    return int(sum(metrics["voicefleet_calls_resumed_total"] for metrics in pods))
 
-    await until(f"a call is counted as {cause}", is_counted, within_seconds=ENDED_WITHIN_SECONDS)
+
+def died(cluster: Cluster, cause: str) -> int:
+    pods = (cluster.metrics(name) for name in cluster.names())
+    name = f'voicefleet_job_deaths_total{{cause="{cause}"}}'
+    return int(sum(metrics[name] for metrics in pods))

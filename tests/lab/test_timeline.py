@@ -18,6 +18,14 @@ from voicefleet.lab.timeline import (
     verdict,
 )
 
+
+@dataclasses.dataclass
+class Line:
+    dispatched_at: float = 8.0
+    returned_at: list[float] = dataclasses.field(default_factory=list)
+
+
+LINE = Line()
 TEN = "On Saturday we are open from ten in the morning until four in the afternoon."
 GREETING = Turn("", "Hello.", heard="hello", answered_at_seconds=1.0)
 ASKED = Turn(
@@ -152,12 +160,29 @@ def test_the_gap_runs_from_the_last_voiced_sample_to_the_first_sound() -> None:
     utterances = [old, answer]
     assert heard_in(taken, 0, utterances) == "the reading group"
     account = by_turn([], [(11.0, True)])[1]
-    turn = as_turn(taken, 1, heard_in(taken, 1, utterances), account, dispatched_at=8.0)
+    turn = as_turn(taken, 1, heard_in(taken, 1, utterances), account, LINE)
     assert turn.gap_seconds == 0.75
     assert turn.stopped_after_seconds == 0.5
     assert turn.said_from_seconds == 3.0
     assert turn.heard == "yes"
-    assert as_turn(taken, 0, "", account, dispatched_at=8.0).was_interrupted
+    assert as_turn(taken, 0, "", account, LINE).was_interrupted
+
+
+def test_an_answer_that_broke_off_and_was_said_again_is_understood() -> None:
+    """The process of the agent died in it, and another goes on."""
+    taken = [Taken("", "Hello."), Taken("When are you open?", TEN, Spoken(11.0, 12.5))]
+    heard = f"On Saturday we are open from ten in the morning {TEN}".lower()
+    account = by_turn([], [(11.0, False)])[1]
+    for returned_at, is_understood in (([], False), ([10.0], False), ([14.0], True)):
+        turn = as_turn(taken, 1, heard, account, Line(returned_at=returned_at))
+        assert turn.was_resumed is is_understood
+        assert turn.is_understood_by_caller is is_understood
+
+
+def test_a_silence_lasts_until_the_agent_speaks_anew() -> None:
+    done = dataclasses.replace(call(GREETING), sounds_seconds=((1.0, 4.0), (5.5, 8.0)))
+    assert done.silence_after(3.0) == 2.5
+    assert done.silence_after(6.0) is None
 
 
 def test_the_silence_around_speech_is_not_speech() -> None:

@@ -59,6 +59,8 @@ async def test_a_file_with_its_own_logging_leaves_the_pods_log_and_the_causes_as
     memory = {
         "VOICEFLEET_CALL_MEMORY_WARN_BYTES": "350MiB",
         "VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": "400MiB",
+        # A death ends its call, and so is told with its cause.
+        "VOICEFLEET_RESUME": "0",
     }
     async with host(case, **key, **memory) as up:
         await is_answered(up)

@@ -60,7 +60,7 @@ async def nothing_is_left(
 
 async def test_programs_of_an_ended_call_are_ended_and_leave_no_zombie(host: Host) -> None:
     """Also after a job that was killed; and a thread that never ends keeps no process."""
-    async with host("child_processes", VOICEFLEET_SLOTS="1") as up:
+    async with host("child_processes", VOICEFLEET_SLOTS="1", VOICEFLEET_RESUME="0") as up:
         for metadata in ("", "thread", "killed"):
             room = new_room()
             await dispatch(up, room, metadata)
@@ -87,7 +87,7 @@ async def test_programs_of_an_ended_call_are_ended_and_leave_no_zombie(host: Hos
 async def test_programs_that_do_not_want_to_end_go_with_a_call_that(
     host: Host, is_killed: bool
 ) -> None:
-    async with host("stubborn_programs", VOICEFLEET_SLOTS="1") as up:
+    async with host("stubborn_programs", VOICEFLEET_SLOTS="1", VOICEFLEET_RESUME="0") as up:
         for kind in ("deaf", "detached", "spawned"):
             room = new_room()
             await dispatch(up, room, kind)
@@ -104,7 +104,7 @@ async def test_programs_that_do_not_want_to_end_go_with_a_call_that(
 
 async def test_programs_that_the_file_starts_in_the_pod_are_its_own(host: Host) -> None:
     """A call that ends or dies meanwhile does not have them taken for its orphans."""
-    async with host("asks_a_program") as up:
+    async with host("asks_a_program", VOICEFLEET_RESUME="0") as up:
         sidecar = int(await written(up, "sidecar"))
         await dispatch(up, new_room(), "dies")
         await wait_until(lambda: causes(up) == ["crashed"], because="one call has died")

@@ -34,6 +34,8 @@ async def test_a_call_that_leaks_crashes_blocks_or_fails_ends_alone_and_its_caus
     memory = {
         "VOICEFLEET_CALL_MEMORY_WARN_BYTES": str(400 * MIB),
         "VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": str(700 * MIB),
+        # Each would go on, be ill again, and end for the same cause in the end.
+        "VOICEFLEET_RESUME": "0",
     }
     async with run_stack(str(DRILL_AGENT), VOICEFLEET_SLOTS="5", **memory) as up:
         for drill in ("leak", "crash", "block", "fail"):

@@ -56,7 +56,7 @@ class Held:
     series: frozenset[str]
 
 
-async def at_rest(up: Stack) -> Held:
+async def at_rest(up: Stack, slots: int = SLOTS) -> Held:
     """Once all calls are over, and no process has come or gone for a while."""
     parent = psutil.Process(worker_of(up).pid)
     seen = list[int]()
@@ -64,7 +64,7 @@ async def at_rest(up: Stack) -> Held:
     async def rests() -> bool:
         now = await drainz(up)
         seen.append(len(parent.children(recursive=True)))
-        is_idle = now["free_slots"] == SLOTS and not any(now["calls_by_state"].values())
+        is_idle = now["free_slots"] == slots and not any(now["calls_by_state"].values())
         return is_idle and len(seen) > STEADY_LOOKS and len(set(seen[-STEADY_LOOKS:])) == 1
 
     await wait_until(rests, because="the pod rests", timeout_seconds=60.0)

@@ -127,6 +127,30 @@ async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join
         assert private not in everything, private
 
 
+async def test_a_call_that_went_on_has_one_trace_and_one_report(run_stack: RunStack) -> None:
+    async with otlp_receiver.listening() as collector:
+        telling = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        async with run_stack("assistant", VOICEFLEET_SLOTS="1", **telling) as up:
+            has_answered = asyncio.Event()
+            calling = asyncio.create_task(call_when(up, EventKind.AGENT_SPEAKS, has_answered))
+            await has_answered.wait()
+            await asyncio.sleep(1.0)
+            (process,) = processes_of_calls(up)
+            os.kill(process, signal.SIGKILL)
+            root = await collector.wait_for(is_call, within_seconds=60)
+            await calling
+            logged = records(up)
+    assert root.attributes["voicefleet.resumes"] == 1
+    assert 0 < float(root.attributes["voicefleet.silence_seconds"]) < 3
+    assert not root.is_error
+    (report,) = (record["report"] for record in logged if record["message"] == "call report")
+    assert (report["outcome"], report["resumed"]["count"]) == ("completed", 1)
+    names = [span.name for span in collector.trace(root.trace_id)]
+    # The second process's, which came to its end; what the first had ended before is there too.
+    assert names.count("job_entrypoint") == 1
+    assert names.count("user_turn") >= 3
+
+
 async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_was_ill(
     run_stack: RunStack,
 ) -> None:
@@ -137,6 +161,7 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "VOICEFLEET_LOG_LEVEL": "DEBUG",
             "VOICEFLEET_ALLOW_PII": "true",
+            "VOICEFLEET_RESUME": "0",
         }
         async with run_stack("assistant", VOICEFLEET_SLOTS="1", **telling) as up:
             has_answered = asyncio.Event()

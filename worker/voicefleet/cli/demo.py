@@ -26,9 +26,10 @@ from voicefleet.lab import (
 )
 from voicefleet.lab.caller import CallPlan
 from voicefleet.lab.conversation import Conversation
+from voicefleet.lab.killing import Killing
 from voicefleet.lab.otlp_receiver import OtlpReceiver
 from voicefleet.lab.stack import Stack
-from voicefleet.lab.timeline import Timeline
+from voicefleet.lab.timeline import Event, EventKind, Timeline
 
 # The pod ends its own span when the call's process has ended, and sends every few seconds.
 TRACE_WITHIN_SECONDS = 20.0
@@ -38,6 +39,10 @@ LOOK_INTO_IT_EVERY_SECONDS = 0.5
 
 # A caller who hears an agent go says what became of the call.
 CALLER_NOTICES_SECONDS = 5.0
+
+# Into the second answer: some of it was heard.
+KILLED_AFTER_SECONDS = 2.0
+KILLED = "           the process of the call is killed"
 
 # Plugins that ask the real provider unless they are told of another, as an agent reports an error.
 ASK_THE_REAL = ("livekit.plugins.deepgram", "livekit.plugins.cartesia")
@@ -53,7 +58,7 @@ To stop it:
   {command} demo --stop"""
 
 
-def demo(
+def demo(  # noqa: PLR0913 # each is an option of the command line
     agent: Annotated[
         str,
         typer.Option(
@@ -69,6 +74,10 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the stack that --keep left.")] = False,
+    kill: Annotated[
+        bool,
+        typer.Option("--kill", help="Kill the call's process in its second answer: it goes on."),
+    ] = False,
     trace: Annotated[
         bool, typer.Option("--trace", help="Show the call's trace and metrics at the end.")
     ] = False,
@@ -90,10 +99,8 @@ def demo(
         )
     called = _called(agent, script)
     binary = settings_module.load().lab.livekit_server_bin
-    behaviours = tuple(behaviour or ())
-    if trace:
-        return signals.run(_traced_demo(called, binary, behaviours, keep=keep))
-    return signals.run(_demo(called, binary, behaviours, keep=keep))
+    wanted = Wanted(called, binary, tuple(behaviour or ()), keeps=keep, kills=kill)
+    return signals.run(_traced_demo(wanted) if trace else _demo(wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,17 @@ class Called:
         return type(problem)(problem.problem, fix=f"{fix}; the logs are in {folder}")
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    called: Called
+    binary: Path | None
+    behaviours: tuple[str, ...]
+    keeps: bool
+    kills: bool
+
+
 def _called(agent: str, script: str | None) -> Called:
     """The worker has a folder of its own, so a path is made whole.
 
@@ -164,36 +182,31 @@ def whole_path(script: str) -> str:
     return str(Path(script).resolve())
 
 
-async def _traced_demo(
-    called: Called, binary: Path | None, behaviours: tuple[str, ...], *, keep: bool
-) -> int:
+async def _traced_demo(wanted: Wanted) -> int:
     async with otlp_receiver.listening() as receiver:
-        return await _demo(called, binary, behaviours, keep=keep, receiver=receiver)
+        return await _demo(wanted, receiver)
 
 
-async def _demo(
-    called: Called,
-    binary: Path | None,
-    behaviours: tuple[str, ...],
-    *,
-    keep: bool,
-    receiver: OtlpReceiver | None = None,
-) -> int:
+async def _demo(wanted: Wanted, receiver: OtlpReceiver | None = None) -> int:
+    called = wanted.called
     script = conversation.load(called.conversation)
-    server = await livekit_server.obtain(binary=binary, progress=_say)
+    server = await livekit_server.obtain(binary=wanted.binary, progress=_say)
 
     _say("the stack, in seconds since its start")
     folder = stack.new_folder()
     extra = (("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url),) if receiver else ()
-    plan = stack.Plan(called.agent, called.conversation, folder, server, behaviours, extra)
+    plan = stack.Plan(called.agent, called.conversation, folder, server, wanted.behaviours, extra)
     up = await stack.up(plan, _say_part)
     stays_up = has_logs_to_read = False
     try:
         _say("\nthe call, in seconds since the dispatch")
         call = CallPlan(up.url, up.api_key, up.api_secret, up.agent_name, script)
         try:
-            done = await _hold(call, folder / LOG_OF_THE_WORKER)
+            killing = _killing(up) if wanted.kills else None
+            done = await _hold(call, folder / LOG_OF_THE_WORKER, killing)
             _say(f"\nthe conversation, as both sides heard it\n{report.conversation(done)}")
+            if killing is not None:
+                _say(_gap(killing, done))
             problem = timeline.verdict(done) or called.uncalled_tools(script, done)
             if problem is not None:
                 raise problem
@@ -202,7 +215,7 @@ async def _demo(
             raise called.explained(error, folder) from None
         if receiver is not None:
             _say(await _trace_and_metrics(receiver, up))
-        stays_up = keep
+        stays_up = wanted.keeps
     finally:
         if not stays_up:
             await stack.down(up)
@@ -216,12 +229,32 @@ async def _demo(
     return ExitCode.OK
 
 
-async def _hold(call: CallPlan, log: Path) -> Timeline:
+def _killing(up: Stack) -> Killing:
+    worker = next(part for part in up.parts if part.name == "worker")
+    second_answer = (EventKind.AGENT_SPEAKS, 2, KILLED_AFTER_SECONDS)
+    return Killing(worker.pid, up.url, *second_answer, told=lambda: _say(KILLED))
+
+
+def _gap(killing: Killing, done: Timeline) -> str:
+    silence_seconds = killing.silence_seconds(done)
+    if silence_seconds is None:
+        return "  no process of the call was killed, or the agent has not spoken since"
+    return f"  its process was killed, and the agent spoke again {silence_seconds:.2f} s later"
+
+
+async def _hold(call: CallPlan, log: Path, killing: Killing | None) -> Timeline:
     """The call; it ends where the worker says that it has failed.
 
     :raises CallError: as `place_call`, or if the agent has failed and the caller still waits.
     """
-    calling = asyncio.create_task(caller.place_call(call, on_event=report.printer()))
+    printed = report.printer()
+
+    def on_event(event: Event) -> None:
+        printed(event)
+        if killing is not None:
+            killing(event)
+
+    calling = asyncio.create_task(caller.place_call(call, on_event=on_event))
     failing = asyncio.create_task(_has_failed(log))
     try:
         await asyncio.wait({calling, failing}, return_when=asyncio.FIRST_COMPLETED)

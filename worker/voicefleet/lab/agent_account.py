@@ -62,6 +62,8 @@ class AgentAccount:
         self._session_records: list[Record] = []
         self._stream_records: list[Record] = []
         self._state: int | None = None
+        self.broke_off_at: float | None = None
+        """When the agent was back after it had gone in the middle of an answer; the last time."""
         self._reading: set[asyncio.Task[None]] = set()
         # Without an identity it takes messages from everybody, so that none is lost between the
         # agent's first message and our notice that it is here. Nobody else is in the room.
@@ -117,7 +119,10 @@ class AgentAccount:
         await self._session.aclose()
 
     def _on_state(self, event: protocol.AgentSessionEvent) -> None:
-        self._state = event.agent_state_changed.new_state
+        changed = event.agent_state_changed
+        if self.is_busy and changed.old_state == protocol.AS_INITIALIZING:
+            self.broke_off_at = asyncio.get_running_loop().time()
+        self._state = changed.new_state
         self._changes.announce()
 
     def _on_user_state(self, event: protocol.AgentSessionEvent) -> None:

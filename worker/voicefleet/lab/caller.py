@@ -68,7 +68,7 @@ async def place_call(
         ears = Ears(transcriber, changes)
         stack.push_async_callback(ears.aclose)
         telephone = await stack.enter_async_context(line.open_line(address, changes))
-        telephone.on_track = ears.listen_to
+        telephone.on_track, telephone.on_track_gone = ears.listen_to, ears.leave
         account = AgentAccount(telephone.room, changes)
         await stack.enter_async_context(account)
 

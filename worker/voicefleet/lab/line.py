@@ -70,6 +70,14 @@ RECONNECTED_WITHIN_SECONDS = 5.0
 # The room goes away by itself if the caller dies before it can delete it.
 EMPTY_ROOM_LASTS_SECONDS = 60
 
+# How an agent leaves that has hung up. One that has died is told of without a reason.
+LEFT_FOR_GOOD = (
+    rtc.DisconnectReason.CLIENT_INITIATED,
+    rtc.DisconnectReason.ROOM_DELETED,
+    rtc.DisconnectReason.PARTICIPANT_REMOVED,
+)
+BACK_WITHIN_SECONDS = 10.0
+
 # LiveKit's BackgroundAudioPlayer plays under and between the agent's words.
 BACKGROUND_TRACK = "background_audio"
 
@@ -89,7 +97,9 @@ async def leave(room: rtc.Room) -> None:
 
 
 class Line:
-    """What is known of the room. Times are the event loop's."""
+    """What is known of the room. Times are the event loop's; at each of `returned_at` the agent
+    could be heard again after its voice had gone.
+    """
 
     def __init__(self, address: Address, livekit: api.LiveKitAPI, changes: Changes) -> None:
         self.room = room = rtc.Room()
@@ -98,13 +108,18 @@ class Line:
         self.agent_joined_at: float | None = None
         self.agent_identity = ""
         self.is_cut = False
+        self.returned_at: list[float] = []
+        self._has_lost_voice = False
+        self._returning: asyncio.Task[None] | None = None
         self.on_track: Callable[[rtc.Track], None] = lambda _: None
+        self.on_track_gone: Callable[[rtc.Track], None] = lambda _: None
         self._address = address
         self._livekit = livekit
         self._changes = changes
         room.on("participant_connected", self._notice)
         room.on("track_published", lambda _publication, who: self._notice(who))
         room.on("track_subscribed", self._on_track_subscribed)
+        room.on("track_unsubscribed", self._on_track_unsubscribed)
         room.on("participant_disconnected", self._on_participant_disconnected)
         room.on("disconnected", lambda _reason: self._cut())
         room.on("connection_state_changed", lambda _state: changes.announce())
@@ -203,10 +218,33 @@ class Line:
         self._notice(participant)
         is_voice = track.kind == rtc.TrackKind.KIND_AUDIO and publication.name != BACKGROUND_TRACK
         if is_voice and participant.identity == self.agent_identity:
+            if self._has_lost_voice:
+                self._has_lost_voice = False
+                self.returned_at.append(asyncio.get_running_loop().time())
             self.on_track(track)
 
-    def _on_participant_disconnected(self, participant: rtc.RemoteParticipant) -> None:
+    def _on_track_unsubscribed(
+        self, track: rtc.Track, _: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
         if participant.identity == self.agent_identity:
+            self._has_lost_voice = True
+            self.on_track_gone(track)
+
+    def _on_participant_disconnected(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity != self.agent_identity:
+            return
+        if participant.disconnect_reason in LEFT_FOR_GOOD:
+            self._cut()
+        else:
+            # Another job may go on with its call, as the same participant.
+            self._returning = asyncio.create_task(self._cut_unless_back(), name="agent is back")
+
+    async def _cut_unless_back(self) -> None:
+        is_back = self._changes.until(
+            lambda: self.agent_identity in self.room.remote_participants,
+            timeout_seconds=BACK_WITHIN_SECONDS,
+        )
+        if not await is_back:
             self._cut()
 
     def _cut(self) -> None:

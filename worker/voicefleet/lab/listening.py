@@ -75,6 +75,7 @@ class Ears:
         self._lead_in: deque[bytes] = deque(maxlen=LEAD_IN_FRAMES)
         self._loud_frames = 0
         self._texts: list[asyncio.Task[None]] = []
+        self._track: rtc.Track | None = None
         self._listening: asyncio.Task[None] | None = None
 
     @property
@@ -98,7 +99,15 @@ class Ears:
     def listen_to(self, track: rtc.Track) -> None:
         """Until the track ends. One voice is heard at a time: other tracks meanwhile are not."""
         if self._listening is None or self._listening.done():
+            self._track = track
             self._listening = asyncio.create_task(self._listen(track), name="caller-ears")
+
+    def leave(self, track: rtc.Track) -> None:
+        """The track has gone: the next one is to be heard."""
+        mine = self._track
+        if self._listening is not None and mine is not None and track.sid == mine.sid:
+            self._listening.cancel()
+            self._listening = None
 
     async def aclose(self) -> None:
         """Stop listening, and wait until every utterance has its text."""

@@ -64,6 +64,7 @@ PAUSE_OF_UNKNOWN_SECONDS = 1.5
 LONGEST_ANSWER_SECONDS = 120.0
 # An agent that makes up for a lost provider, by another one or an apology, does it by then.
 MADE_UP_FOR_WITHIN_SECONDS = 8.0
+PATIENCE_WITH_A_BREAK_SECONDS = 4.0
 # The agent's account of an answer, and the words recognised in it, come right after its sound.
 WORDS_WITHIN_SECONDS = 1.0
 
@@ -136,10 +137,14 @@ class Talk:
             ended_seconds=self._ended_at - line.dispatched_at,
             was_ended_by_agent=self._is_cut,
             turns=tuple(
-                as_turn(self._taken, number, self._heard(number), told, line.dispatched_at)
+                as_turn(self._taken, number, self._heard(number), told, line)
                 for number, told in enumerate(accounts)
             ),
             agent_errors=account.errors,
+            sounds_seconds=tuple(
+                (u.started_at - line.dispatched_at, u.last_sound_at - line.dispatched_at)
+                for u in ears.utterances
+            ),
         )
 
     async def _hear_greeting(self, expected: str) -> None:
@@ -212,12 +217,21 @@ class Talk:
         ears, account = self._parts.ears, self._parts.account
 
         def is_finished() -> bool:
+            if self._has_broken_off():
+                return False
             if account.is_busy is None:
                 return ears.is_quiet_for(PAUSE_OF_UNKNOWN_SECONDS)
             return ears.running is None and not account.is_busy
 
         await self._until(is_finished, LONGEST_ANSWER_SECONDS)
         await self._tell_words(len(self._taken) - 1)
+
+    def _has_broken_off(self) -> bool:
+        """Who hears an answer break off waits a while for the rest, as people do."""
+        at = self._parts.account.broke_off_at
+        if at is None or self._parts.ears.first_after(at) is not None:
+            return False
+        return self._now() - at < PATIENCE_WITH_A_BREAK_SECONDS
 
     async def _tell_words(self, number: int) -> None:
         """What was heard of an answer, when it is over."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from voicefleet import errors
 from voicefleet.lab import conversation
@@ -61,6 +61,7 @@ class Turn:
     From the same instant, as it was told: `silence_noticed_after_seconds`, when the agent's VAD had
     noticed, and `transcript_after_seconds`, when its STT had the words.
     `legs_seconds` is LiveKit's own account of the turn, by LiveKit's own names (`llm_node_ttft`).
+    `was_resumed`: the agent was gone in it and came back, and has said its answer again.
     """
 
     said: str
@@ -79,6 +80,7 @@ class Turn:
     transcript_after_seconds: float | None = None
     legs_seconds: dict[str, float] = field(default_factory=dict)
     wants_sound: bool = True
+    was_resumed: bool = False
 
     @property
     def gap_seconds(self) -> float | None:
@@ -93,9 +95,10 @@ class Turn:
             return True
         if not self.expected:
             return self.answered_at_seconds is not None or not self.said
-        return similarity(self.expected, self.heard, is_cut=self.was_interrupted) >= (
-            UNDERSTOOD_RATIO
+        likeness = similarity(
+            self.expected, self.heard, is_cut=self.was_interrupted, is_again=self.was_resumed
         )
+        return likeness >= UNDERSTOOD_RATIO
 
     @property
     def is_understood_by_agent(self) -> bool:
@@ -111,7 +114,9 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A whole call. `turns[0]` is the greeting."""
+    """A whole call. `turns[0]` is the greeting; `sounds_seconds` are the beginnings and ends of all
+    that could be heard of the agent. Times count from the dispatch.
+    """
 
     room: str
     agent_name: str
@@ -123,6 +128,12 @@ class Timeline:
     was_ended_by_agent: bool
     turns: tuple[Turn, ...]
     agent_errors: tuple[str, ...] = ()
+    sounds_seconds: tuple[tuple[float, float], ...] = ()
+
+    def silence_after(self, at_seconds: float) -> float | None:
+        """How long after this moment the agent began to speak anew; None if it did not."""
+        begun = (began - at_seconds for began, _ in self.sounds_seconds if began > at_seconds)
+        return next(begun, None)
 
     @property
     def agent_understood(self) -> bool:
@@ -189,17 +200,21 @@ def is_understood(said: str, heard: str) -> bool:
     return similarity(said, heard) >= UNDERSTOOD_RATIO
 
 
-def similarity(expected: str, heard: str, *, is_cut: bool = False) -> float:
+def similarity(expected: str, heard: str, *, is_cut: bool = False, is_again: bool = False) -> float:
     """How much of two texts is the same, 0 to 1, by words in their order (difflib's ratio).
 
     :param is_cut: only the beginning of the expected text could be heard: any beginning will do.
+    :param is_again: what was heard begins with what broke off: any ending of it will do.
     """
     wanted, got = conversation.words(expected), conversation.words(heard)
     if not got:
         return 0.0 if wanted else 1.0
     beginnings: Iterable[int] = range(1, len(wanted) + 1) if is_cut else (len(wanted),)
+    endings = range(len(got)) if is_again else (0,)
     return max(
-        SequenceMatcher(None, wanted[:count], got, autojunk=False).ratio() for count in beginnings
+        SequenceMatcher(None, wanted[:count], got[first:], autojunk=False).ratio()
+        for count in beginnings
+        for first in endings
     )
 
 
@@ -264,6 +279,13 @@ class Taken:
         return max(0.0, self.interrupted.last_sound_at - self.spoken.started_at)
 
 
+class Heard(Protocol):
+    """What a turn takes from the line, in the event loop's time."""
+
+    dispatched_at: float
+    returned_at: list[float]
+
+
 def heard_in(taken: Sequence[Taken], number: int, utterances: Sequence[Utterance]) -> str:
     """The words recognised in a turn: of all that began in it."""
     until = taken[number + 1].began_at if number + 1 < len(taken) else math.inf
@@ -276,11 +298,13 @@ def as_turn(
     number: int,
     heard: str,
     account: TurnAccount,
-    dispatched_at: float,
+    line: "Heard",
 ) -> Turn:
     """The timeline's account of one turn."""
     one = taken[number]
     following = taken[number + 1] if number + 1 < len(taken) else None
+    until = following.began_at if following else math.inf
+    dispatched_at = line.dispatched_at
     return Turn(
         said=one.said,
         expected=one.expected,
@@ -298,6 +322,7 @@ def as_turn(
         transcript_after_seconds=one.after_speech(account.heard_at),
         legs_seconds=account.legs_seconds,
         wants_sound=one.wants_sound,
+        was_resumed=any(one.began_at <= at < until for at in line.returned_at),
     )
 
 

@@ -189,6 +189,16 @@ class Dialled:
         heard = (ears.first_after(at) for ears in self.ears)
         return next((utterance for utterance in heard if utterance is not None), None)
 
+    async def until_heard(self, at: float, *, within_seconds: float) -> Utterance | None:
+        """The first that the agent begins to say after this moment, of the event loop's time; None
+        if it says nothing in time, or is gone.
+        """
+        await self.changes.until(
+            lambda: self.line.is_cut or self.first_after(at) is not None,
+            timeout_seconds=within_seconds,
+        )
+        return self.first_after(at)
+
     async def until_greeted(self, *, within_seconds: float) -> bool:
         """Whether the agent's first words came and are over."""
 
@@ -201,9 +211,8 @@ class Dialled:
     async def is_answered(self, pcm: bytes, *, within_seconds: float) -> bool:
         """Say it, and whether any sound of the agent began after that."""
         spoken = await self.mouth.say(pcm)
-        return await self.changes.until(
-            lambda: self.first_after(spoken.ended_at) is not None, timeout_seconds=within_seconds
-        )
+        heard = await self.until_heard(spoken.ended_at, within_seconds=within_seconds)
+        return heard is not None
 
     async def until_agent_is_gone(self, *, within_seconds: float) -> float | None:
         """Seconds from its coming to its going, or None if it is still there."""

@@ -1,4 +1,4 @@
-"""One ill call beside a healthy one: it leaks memory, or blocks its event loop."""
+"""One ill call beside a healthy one: it leaks memory, or blocks its event loop, once."""
 
 import asyncio
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ class Watch:
 
 
 async def leak(world: World, subject: Subject) -> Outcome:
+    question = await calls.voice(calls.WHOLE.exchanges[0].caller)
     limit = {"VOICEFLEET_CALL_MEMORY_LIMIT_BYTES": str(world.memory_limit_bytes)}
     async with world.stage(subject, **limit) as stage, calls.on(stage, 1, calls.WHOLE) as healthy:
         watch = Watch()
@@ -40,13 +41,16 @@ async def leak(world: World, subject: Subject) -> Outcome:
         try:
             async with calls.dialled(stage, room=f"leak-{LEAK_MOST_MIB}") as leaking:
                 lasted = await leaking.until_agent_is_gone(within_seconds=LEAK_LASTS_SECONDS)
+                is_kept = lasted is None and await leaking.is_answered(
+                    question, within_seconds=calls.ANSWER_WITHIN_SECONDS
+                )
             done = [*await asyncio.gather(*healthy), await calls.place(stage, calls.SHORT)]
         finally:
             watching.cancel()
     how = "went on" if lasted is None else f"was ended after {lasted:.0f} s"
     return Outcome(
-        lost=sum(call.is_lost for call in done),
-        calls=len(done),
+        lost=sum(call.is_lost for call in done) + (not is_kept),
+        calls=len(done) + 1,
         why=calls.problems(done),
         figures=(Figure("the pod grew to", (watch.pod,), "MiB"),),
         seen=f"the leaking call held up to {watch.process:.0f} MiB and {how}",
@@ -56,12 +60,18 @@ async def leak(world: World, subject: Subject) -> Outcome:
 async def block(world: World, subject: Subject) -> Outcome:
     async with world.stage(subject) as stage, calls.on(stage, 1) as healthy:
         async with calls.dialled(stage, room=f"block-{BLOCK_SECONDS}") as blocked:
-            lasted = await blocked.until_agent_is_gone(within_seconds=BLOCKED_AT_MOST_SECONDS)
+            began = asyncio.get_running_loop().time()
+            heard = await blocked.until_heard(began, within_seconds=BLOCKED_AT_MOST_SECONDS)
+            until = heard.started_at if heard else asyncio.get_running_loop().time()
         done = [*await asyncio.gather(*healthy), await calls.place(stage, calls.SHORT)]
-    figures = () if lasted is None else (Figure("silent for", (lasted,), "s"),)
-    seen = "then the blocked call was ended" if lasted else "the blocked call was not ended"
-    lost = sum(call.is_lost for call in done)
-    return Outcome(lost, len(done), figures, seen, why=calls.problems(done))
+    seen = "then the blocked call went on" if heard else "then the blocked call was over"
+    return Outcome(
+        lost=sum(call.is_lost for call in done) + (heard is None),
+        calls=len(done) + 1,
+        figures=(Figure("silent for", (until - began,), "s"),),
+        seen=seen,
+        why=calls.problems(done),
+    )
 
 
 DRILLS = (

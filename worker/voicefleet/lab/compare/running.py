@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from voicefleet import errors
-from voicefleet.lab.compare import crowding, footprint, neighbours, outages, signals, stage
+from voicefleet.lab.compare import crowding, deaths, footprint, neighbours, outages, signals, stage
 from voicefleet.lab.compare.outcome import Drill, Outcome, Setting, Subject, together
 from voicefleet.lab.compare.stage import World
 from voicefleet.lab.compare.table import Results
@@ -16,6 +16,7 @@ from voicefleet.lab.compare.table import Results
 DRILLS: tuple[Drill, ...] = (
     *crowding.DRILLS,
     *signals.DRILLS,
+    *deaths.DRILLS,
     *neighbours.DRILLS,
     *outages.DRILLS,
     # Memory of an idle pod is the first thing to be measured on the shared stage.
