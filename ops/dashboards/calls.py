@@ -36,6 +36,7 @@ def build() -> Dashboard:
         {
             "In the time shown": summary(),
             "Outcomes": outcomes(),
+            "Deaths": deaths(),
             "Joins": joins(),
             "Turns": turns(),
             "The slowest": slowest(),
@@ -127,6 +128,37 @@ def outcomes() -> Panels:
             ),
             # Most agent files have one agent: no series, and that is none.
             Ask(f"60 * sum({rate(of(names.HANDOVERS))}) or vector(0)", "handovers"),
+        ),
+    )
+
+
+def deaths() -> Panels:
+    return (
+        lines(
+            Words(
+                "Deaths of processes in calls",
+                "By what would have ended the call. The next process goes on with it.",
+                TIMES_A_MINUTE,
+            ),
+            Ask(per_minute(of(names.DEATHS), by="cause"), "{{cause}}"),
+        ),
+        lines(
+            Words(
+                "Calls brought back, and not",
+                "Those that are not are in the outcomes above; each has its reason.",
+                TIMES_A_MINUTE,
+            ),
+            Ask(f"60 * sum({rate(of(names.RESUMES))})", "brought back"),
+            Ask(per_minute(of(names.NOT_RESUMED), by="reason"), "{{reason}}"),
+        ),
+        lines(
+            Words(
+                "Silence at a death",
+                "From the death of a process until the agent is back in its call.",
+                SECONDS,
+            ),
+            *slowest_of(names.RESUME_SILENCE, 0.95),
+            limits=Limits(warn=1.0, alarm=3.0),
         ),
     )
 
