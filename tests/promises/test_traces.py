@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -26,6 +25,7 @@ from tests.promises.test_pod import (
 from tests.waiting import wait_until
 from voicefleet.errors import ExitCode
 from voicefleet.lab import caller, otlp_receiver, timeline, worker_log
+from voicefleet.lab.killing import process_of_the_call
 from voicefleet.lab.otlp_receiver import Health, ReceivedSpan
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import EventKind
@@ -58,10 +58,10 @@ def records(up: Stack) -> list[dict[str, Any]]:
     return list(worker_log.records(worker_of(up).log))
 
 
-def processes_of_calls(up: Stack) -> list[int]:
-    """The job processes of the pod that have a call: those that LiveKit logged as such."""
-    of_calls = {r["pid"] for r in records(up) if r["message"] == "input stream attached"}
-    return [pid for pid in of_calls if psutil.pid_exists(pid)]
+def kill_the_call(up: Stack) -> None:
+    process = process_of_the_call(worker_of(up).pid, up.url)
+    assert process is not None
+    process.kill()
 
 
 async def test_a_call_is_one_whole_trace_its_turns_are_counted_and_its_logs_join_it(
@@ -135,8 +135,7 @@ async def test_a_call_that_went_on_has_one_trace_and_one_report(run_stack: RunSt
             calling = asyncio.create_task(call_when(up, EventKind.AGENT_SPEAKS, has_answered))
             await has_answered.wait()
             await asyncio.sleep(1.0)
-            (process,) = processes_of_calls(up)
-            os.kill(process, signal.SIGKILL)
+            kill_the_call(up)
             root = await collector.wait_for(is_call, within_seconds=60)
             await calling
             logged = records(up)
@@ -168,9 +167,8 @@ async def test_a_killed_call_has_its_trace_and_its_cause_though_the_collector_wa
             calling = asyncio.create_task(call_when(up, EventKind.AGENT_SPEAKS, has_answered))
             await has_answered.wait()
             await asyncio.sleep(1.0)
-            (process,) = processes_of_calls(up)
             killed_at = time.time()
-            os.kill(process, signal.SIGKILL)
+            kill_the_call(up)
             await asyncio.sleep(1.0)
             after = await counted(up)
             logged = records(up)
