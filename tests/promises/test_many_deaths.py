@@ -1,7 +1,6 @@
 """What is left of a hundred deaths over ten calls: ten calls, and nothing else."""
 
 import contextlib
-import random
 
 import psutil
 import pytest
@@ -34,15 +33,18 @@ async def total(up: Stack, name: str) -> int:
     return sum(int(float(line.rpartition(" ")[2])) for line in lines)
 
 
-async def kill_one(up: Stack, draw: random.Random) -> None:
-    """And wait until its call goes on."""
+async def kill_each(up: Stack, calls: int) -> None:
+    """The processes of all calls at once; and wait until they go on."""
     before = await resumed(up)
-    draw.choice(cost.call_processes(worker_of(up).pid, up.url)).kill()
+    processes = cost.call_processes(worker_of(up).pid, up.url)
+    assert len(processes) == calls
+    for process in processes:
+        process.kill()
 
-    async def goes_on() -> bool:
-        return await resumed(up) == before + 1
+    async def go_on() -> bool:
+        return await resumed(up) == before + calls
 
-    await wait_until(goes_on, because="the call goes on", timeout_seconds=BACK_WITHIN_SECONDS)
+    await wait_until(go_on, because="the calls go on", timeout_seconds=BACK_WITHIN_SECONDS)
 
 
 async def greeted(up: Stack, calls: contextlib.AsyncExitStack) -> Visitor:
@@ -55,7 +57,6 @@ async def greeted(up: Stack, calls: contextlib.AsyncExitStack) -> Visitor:
 
 
 async def test_a_hundred_deaths_cost_no_call_and_leave_nothing(host: Host) -> None:
-    draw = random.Random(7)
     settings = {
         "VOICEFLEET_SLOTS": str(SLOTS),
         "VOICEFLEET_RESUME_MOST_A_MINUTE": str(DEATHS),
@@ -63,14 +64,14 @@ async def test_a_hundred_deaths_cost_no_call_and_leave_nothing(host: Host) -> No
     async with host("mixed", **settings) as up:
         async with contextlib.AsyncExitStack() as one:
             await greeted(up, one)
-            await kill_one(up, draw)
+            await kill_each(up, 1)
         first = await at_rest(up, slots=SLOTS)
 
         for _ in range(CALLS // AT_ONCE):
             async with contextlib.AsyncExitStack() as together:
                 visitors = [await greeted(up, together) for _ in range(AT_ONCE)]
-                for _ in range(DEATHS // CALLS * AT_ONCE):
-                    await kill_one(up, draw)
+                for _ in range(DEATHS // CALLS):
+                    await kill_each(up, AT_ONCE)
                 now = await drainz(up)
                 assert now["calls_by_state"]["running"] == AT_ONCE
                 assert all(len(visitor.agents()) == 1 for visitor in visitors)

@@ -59,6 +59,12 @@ async def call(up: Stack, script: Conversation, on_event: Callable[[Event], None
     return await caller.place_call(plan, on_event=on_event)
 
 
+def beginning_of(script: str, *, exchanges: int) -> Conversation:
+    """After which the caller hangs up."""
+    whole = conversation.load(script)
+    return replace(whole, exchanges=whole.exchanges[:exchanges])
+
+
 async def killed(up: Stack, script: Conversation, moment: tuple[EventKind, int, float]) -> Gone:
     kills = Killing(worker_of(up).pid, up.url, *moment)
     done = await call(up, script, kills)
@@ -84,7 +90,7 @@ async def test_a_call_goes_on_whenever_its_process_is_killed(
 ) -> None:
     when, turn = MOMENTS[moment]
     async with run_stack("assistant") as up:
-        gone = await killed(up, conversation.load("assistant"), when)
+        gone = await killed(up, beginning_of("assistant", exchanges=2), when)
     gone.assert_that_it_went_on()
     assert gone.done.turns[-1].is_understood_by_caller
     if turn is not None:
@@ -127,10 +133,10 @@ async def test_who_asks_a_moment_after_the_death_is_answered(livekit_server_bina
 async def test_each_agent_goes_on_with_what_was_said_and_done(
     run_stack: RunStack, agent: str
 ) -> None:
-    """Killed in its second answer: the rest of the conversation is held as it is written."""
+    """Killed in its second answer: the conversation goes on as it is written."""
     name = STOCK_CALL if agent == "stock" else agent
     hosted = str(AGENT_FILE) if agent == "stock" else agent
-    script = conversation.load(name)
+    script = beginning_of(name, exchanges=3)
     async with run_stack(hosted, script=name) as up:
         gone = await killed(up, script, (EventKind.AGENT_SPEAKS, 1 if agent == "stock" else 2, 1.0))
     gone.assert_that_it_went_on()
@@ -142,8 +148,7 @@ async def test_each_agent_goes_on_with_what_was_said_and_done(
 
 async def test_a_booking_is_made_once(run_stack: RunStack, tmp_path: Path) -> None:
     """Killed while the booking is said to be made; the caller hangs up after that."""
-    whole = conversation.load("front_desk")
-    script = replace(whole, exchanges=whole.exchanges[:2])
+    script = beginning_of("front_desk", exchanges=2)
     async with run_stack("front_desk", script="front_desk") as up:
         gone = await killed(up, script, (EventKind.AGENT_SPEAKS, 2, 0.3))
         book = SqliteCalendar(up.folder / "calendar.sqlite3")
