@@ -36,6 +36,7 @@ SMALL_FILES: dict[str, str] = {
     "livekit_compat/agents.py": "a patch of LiveKit",
     "livekit_compat/logging.py": "LiveKit's own set-up of the log, which is not its public API",
     "livekit_compat/server.py": "a patch of LiveKit",
+    "livekit_compat/speaking_rate.py": "a patch of LiveKit",
     "livekit_compat/versions.py": "what `make compat` reads, and a new LiveKit changes",
     "providers/background.py": "an agent file imports it by itself",
     "providers/listener.py": "an agent file imports it by itself",

@@ -102,7 +102,7 @@ import asyncio, openai
 from livekit.agents.utils import http_context
 async def first_use():
     client = openai.AsyncOpenAI(api_key="unused")
-    client.chat.completions, client.audio.speech, client.audio.transcriptions
+    client.models, client.chat.completions, client.audio.speech, client.audio.transcriptions
     async with http_context.open():
         pass
 asyncio.run(first_use())

@@ -162,7 +162,8 @@ class CallSupervisor:
         self._ctx.room.on("participant_disconnected", self._participant_left)
         self._ctx.room.on("disconnected", lambda *_: self._has_news.set())
         self._stop_watching = livekit_session.watch_starts(self._session_starts, self._prepared)
-        self._start(self._look_for_the_caller(), "look for the caller")
+        if call_ids.generation(self._ctx.job.id) == 1:
+            self._start(self._look_for_the_caller(), "look for the caller")
         if self._call.longest_seconds is not None:
             self._start(self._end_after(self._call.longest_seconds), "longest call")
         if self._pod is not None:
@@ -211,9 +212,10 @@ class CallSupervisor:
         self._ctx.is_resumed = resumption is not None  # type: ignore[attr-defined]
         if resumption is not None:
             resume.dial_nobody_again(self._ctx)
+            self._was_called = await resume.is_caller_there(self._ctx)
         if resumption is None:
             await hosted.entrypoint(self._ctx)
-        elif resumption.had_caller and not await resume.is_caller_there(self._ctx):
+        elif resumption.had_caller and not self._was_called:
             self._tell_ending()
             self._ending.nobody_is_there(Cause.CALLER_LEFT)
         elif resumption.is_last:

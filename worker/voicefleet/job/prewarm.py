@@ -19,6 +19,7 @@ from livekit.agents import JobExecutorType, JobProcess
 from voicefleet.job import agent_file, descendants, importing, pod_client, shared, signals
 from voicefleet.job.pod_client import POD_CLIENT
 from voicefleet.livekit_compat import agents as livekit_agents
+from voicefleet.livekit_compat import speaking_rate
 from voicefleet.providers.prepared import SETTINGS, VAD
 from voicefleet.settings import Settings
 from voicefleet.telemetry import job_traces, logs
@@ -63,6 +64,7 @@ def load(process: JobProcess, *, settings: Settings) -> None:
     :raises AgentFileError: as `agent_file.load`.
     """
     livekit_agents.remember()
+    speaking_rate.compute_at_once()
     process.userdata[SETTINGS] = settings
     process.userdata[VAD] = shared.vad(settings.providers)
     hosted = agent_file.load(settings.agent.file)

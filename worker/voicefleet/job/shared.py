@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import openai
+from livekit.agents import tokenize
 from livekit.agents import vad as livekit_vad
 from livekit.agents.utils import http_context
 
@@ -23,11 +24,12 @@ from voicefleet.settings.providers import Providers
 
 # Every job imports the first. The others are imported on first use, inside the first call, and
 # each would stop that call's audio for a tenth of a second: what the OpenAI client needs to open
-# its first connection, and what LiveKit aligns captions with speech by.
+# its first connection, what LiveKit aligns captions with speech by, and tools that run on.
 MODULES = (
     "voicefleet.job.call",
     "anyio._backends._asyncio",
     "numpy.fft",
+    "livekit.agents.llm.async_toolset",
 )
 
 PLUGIN = re.compile(r"livekit\.plugins\.\w+")
@@ -135,6 +137,8 @@ def rehearse() -> None:
         loop.run_until_complete(_clients())
     finally:
         loop.close()
+    # Captions are cut at syllables; the patterns are read for the first word.
+    tokenize.basic.hyphenate_word("captions")
 
 
 async def _clients() -> None:
@@ -144,4 +148,5 @@ async def _clients() -> None:
         pass
     async with openai.AsyncOpenAI(api_key="unused") as client:
         # Imported when they are asked for: 60 modules, and the schemas of their types.
-        _ = client.chat.completions, client.audio.speech, client.audio.transcriptions
+        _ = client.models, client.chat.completions
+        _ = client.audio.speech, client.audio.transcriptions

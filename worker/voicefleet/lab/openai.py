@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
@@ -112,6 +113,8 @@ def parse_wish(body: bytes) -> Wish:
     return Wish(text, file_format, stream_format == "sse", pace)
 
 
+# To encode a long answer takes a tenth of a second, which no setting of the stand-in asked for.
+@lru_cache(maxsize=256)
 def _synthesize(wish: Wish) -> bytes:
     said = speech.synthesize(
         wish.text, sample_rate=SPEECH_RATE, words_per_minute=wish.words_per_minute
