@@ -21,16 +21,15 @@ stop: $(READY) ## End what `make demo KEEP=1` left up
 	@$(BIN)/voicefleet demo --stop
 
 # A call uses little of a core, and two at a time go well; what fills the machine has it to itself.
+# Nine of ten branches of pod/ and job/ are reached in process: the life of a pod and of its calls.
+# CI measures them: COVERAGE="--cov --cov-fail-under=90".
 test: $(READY) ## Every test, against a real livekit-server
-	@$(BIN)/pytest -n auto --dist loadfile -m "not server and not cluster"
+	@$(BIN)/pytest -n auto --dist loadfile $(COVERAGE) -m "not server and not cluster"
 	@$(BIN)/pytest -m "server and alone and not cluster"
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "server and not alone and not cluster"
 
-# Nine of ten branches of pod/ and job/ are reached in process: the life of a pod and of its calls.
-# CI measures them: COVERAGE="--cov --cov-fail-under=90".
 unit: $(READY) ## The quick tests: no server, no Helm, no other program; in a minute or two
-	@$(BIN)/pytest -n auto --dist worksteal $(COVERAGE) \
-	  -m "not server and not helm and not cluster and not slow"
+	@$(BIN)/pytest -n auto --dist worksteal -m "not server and not helm and not cluster and not slow"
 
 # Real calls through all that happens to a fleet, in the cluster that KUBECONFIG names:
 # tests/cluster/README.md. ARGUMENTS="-m quick" is the half that needs one node and no helper.

@@ -25,6 +25,7 @@ SMALL_FILES: dict[str, str] = {
     "agents/interview/questions.py": "the agent's domain: whoever copies the agent edits it",
     "agents/phone/repairs.py": "the agent's domain: whoever copies the agent replaces it",
     "cli/dev.py": "one verb a file",
+    "cli/loading.py": "the list of verbs and the demo load what takes long",
     "cli/models.py": "one verb a file",
     "command.py": "the pod's log and the demo tell it",
     "job/preload.py": "imported by its name in the forkserver, for its effects",

@@ -1,6 +1,8 @@
 """The command line: what goes wrong is an `error:` line, a `fix:` line and a code of the table."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,12 @@ def test_a_verb_that_takes_long_to_load_says_so_at_a_terminal_and_leaves_no_line
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_seen)
     assert app.run(["settings", "--help"]) == 0
     assert capsys.readouterr().err == ("loading ...\r\x1b[K" if is_seen else "")
+
+
+def test_to_stop_a_demo_imports_no_caller() -> None:
+    """It took six seconds to end four processes."""
+    alone = "import sys, voicefleet.cli.demo; sys.exit('livekit.agents' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", alone], timeout=60).returncode == 0
 
 
 def test_every_exit_code_has_its_meaning() -> None:

@@ -3,8 +3,7 @@
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typer.exceptions import TyperException
 
 import voicefleet
 from voicefleet import errors
+from voicefleet.cli import loading
 from voicefleet.errors import EXIT_CODE_MEANINGS, ExitCode
 
 HELP = "Host LiveKit voice agents so that no call is lost."
@@ -38,9 +38,6 @@ VERBS = {
 
 # These talk and listen, which takes the voice and the ears of the lab.
 LAB_VERBS = {"console", "demo", "call", "bench", "compare"}
-
-# Of a terminal (ECMA-48): back to the first column, and erase what stands there.
-ERASE_LINE = "\r\x1b[K"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -106,23 +103,10 @@ def exit_code_table() -> str:
 def _function(verb: str) -> Callable[..., int | None]:
     if verb in LAB_VERBS:
         _require_lab()
-    with _loading():
+    with loading.shown():
         module = import_module(f"voicefleet.cli.{verb}")
     function: Callable[..., int | None] = getattr(module, verb)
     return function
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Show at a terminal that something is done, and nothing of it afterwards."""
-    is_seen = sys.stderr.isatty()
-    if is_seen:
-        print("loading ...", end="", flush=True, file=sys.stderr)
-    try:
-        yield
-    finally:
-        if is_seen:
-            print(ERASE_LINE, end="", flush=True, file=sys.stderr)
 
 
 def _require_lab() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from voicefleet import settings as settings_module
 from voicefleet.cli import report, signals
-from voicefleet.cli.demo import endpoints_url
+from voicefleet.cli.demo_call import endpoints_url
 from voicefleet.errors import CallError, ExitCode
 from voicefleet.lab import (
     breakdown,

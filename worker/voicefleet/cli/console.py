@@ -17,7 +17,7 @@ from livekit.agents import cli as livekit_cli
 from voicefleet import errors
 from voicefleet import settings as settings_module
 from voicefleet.cli import signals
-from voicefleet.cli.demo import whole_path
+from voicefleet.cli.demo_call import whole_path
 from voicefleet.errors import ExitCode
 from voicefleet.job import agent_file
 from voicefleet.job.agent_file import AgentFile
