@@ -59,6 +59,27 @@ def test_a_piece_that_cannot_be_read_is_left_out_and_not_told(
     assert "Anna" not in caplog.text
 
 
+def test_what_was_dropped_is_told_with_the_next_as_it_is_then_and_in_its_order() -> None:
+    """Else a pod that had stood still for a moment would bring back a call with a hole."""
+    kept, has_room = list[Kept](), [True, False, False, True, True, True]
+
+    def tell(piece: Kept) -> bool:
+        if has_room.pop(0):
+            kept.append(piece)
+            return True
+        return False
+
+    recorder = record.Recorder(tell)
+    said = [message("user", f"{number}.", float(number)) for number in range(3)]
+    for one in said:
+        recorder.item(one)
+    assert len(kept) == 1
+    said[1].content = ["1, at last."]
+    recorder.item(said[1])
+    assert Remembered(tuple(kept), 0.5).history().items == said
+    assert len(kept) == 3
+
+
 def test_an_item_is_text_and_never_too_long() -> None:
     picture = ImageContent(image="data:image/jpeg;base64,AAAA")
     seen = ChatMessage(role="user", content=["Look.", picture], created_at=1.0)

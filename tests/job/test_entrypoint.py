@@ -30,6 +30,10 @@ class Pod:
     def send(self, fact: Fact) -> None:
         self.told.append(fact)
 
+    def offer(self, fact: Fact) -> bool:
+        self.told.append(fact)
+        return True
+
     async def orders(self) -> AsyncIterator[EndCall]:
         await asyncio.Event().wait()
         yield EndCall(cause=Cause.DRAINED)

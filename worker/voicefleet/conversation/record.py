@@ -30,18 +30,20 @@ logger = logging.getLogger(__name__)
 
 LONGEST_HEARING_CHARACTERS = 1000
 
-Tell = Callable[[Kept], None]
+Tell = Callable[[Kept], object]
 Save = Callable[[AgentSession[Any]], Any]
 
 
 class Recorder:
-    """Belongs to the job's event loop; `tell` must not wait. `save` is the agent file's own, for
-    what it wants to have again. Nothing of it raises into the call.
+    """Belongs to the job's event loop; `tell` must not wait, and a piece for which it returns False
+    is told again with the next. `save` is the agent file's own, for what it wants to have again.
+    Nothing of it raises into the call.
     """
 
     def __init__(self, tell: Tell, save: Save | None = None) -> None:
         self._tell, self._save = tell, save
         self._told: dict[tuple[KeptKind, str], str] = {}
+        self._untold: dict[tuple[KeptKind, str], Kept] = {}
         self._begun: dict[str, FunctionCall] = {}
         self._too_long = set[KeptKind]()
 
@@ -135,7 +137,15 @@ class Recorder:
             self._told.pop((kind, key), None)
         elif kind != "item":
             self._told[kind, key] = data
-        self._tell(Kept(kind=kind, key=key, data=data))
+        # As it is now, and in its place.
+        self._untold[kind, key] = Kept(kind=kind, key=key, data=data)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        for at, piece in list(self._untold.items()):
+            if self._tell(piece) is False:
+                return
+            del self._untold[at]
 
 
 def tool_as_json(call: FunctionCall, output: str | None = None) -> str:

@@ -132,7 +132,7 @@ class CallSupervisor:
         if pod is not None:
             self._facts = SessionFacts(pod.send, tells_history=settings.telemetry.allow_pii)
             if settings.call.is_resumed is not False:
-                self._recorder = Recorder(pod.send, _agent_file(ctx).save_call)
+                self._recorder = Recorder(pod.offer, _agent_file(ctx).save_call)
         self._began_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._program_end: asyncio.Task[None] | None = None

@@ -70,6 +70,10 @@ class PodClient:
 
     def send(self, fact: Fact) -> None:
         """Tell the pod, without waiting; a fact for which there is no room is dropped, whole."""
+        self.offer(fact)
+
+    def offer(self, fact: Fact) -> bool:
+        """As `send`; False if it was dropped, for who has it told again."""
         line = messages.line(fact)
         with self._lock:
             # Drain first: the pod may have made room since the last fact.
@@ -77,7 +81,7 @@ class PodClient:
             reserved_bytes = 0 if isinstance(fact, CONTROL_FACTS) else RESERVED_BYTES
             if len(self._backlog) + len(line) > LONGEST_BACKLOG_BYTES - reserved_bytes:
                 self.dropped += 1
-                return
+                return False
             self._backlog += line
             self._drain()
             has_backlog, loop = bool(self._backlog), self._loop
@@ -85,6 +89,7 @@ class PodClient:
             # Closed already: `flush_at_exit` delivers it.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._has_backlog.set)
+        return True
 
     async def deliver(self) -> None:
         """Send the backlog whenever the pod reads again, without waiting for the next fact; until
