@@ -43,6 +43,24 @@ def test_a_call_takes_a_slot_from_its_offer_until_its_caller_has_left() -> None:
     assert (ended.cause, ended.seconds, len(calls)) == (Cause.CALLER_LEFT, 3.0, 0)
 
 
+def test_a_call_that_went_on_is_as_long_as_all_its_processes_had_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its report told of ten resumes, five seconds of silence, and a call of four."""
+    calls, now = table(), [100.0]
+    monkeypatch.setattr(calls, "clock", lambda: now[0])
+    call = running(calls, "one")
+    now[0] += 20.0
+    calls.died(call)
+    calls.started(call.current_job_id, pid=8)
+    now[0] += 5.0
+    calls.told_its_end(call, CallEnded(cause=Cause.CALLER_LEFT, seconds=5.0))
+    now[0] += 60.0
+    ended = calls.gone(call)
+    assert ended is not None
+    assert ended.seconds == pytest.approx(25.0)
+
+
 @pytest.mark.parametrize("cause", [Cause.CALLER_LEFT, Cause.ROOM_CLOSED])
 def test_a_caller_who_hangs_up_on_a_dead_provider_was_not_served(cause: Cause) -> None:
     failed = ProviderError(kind="llm", provider="one", recoverable=True)

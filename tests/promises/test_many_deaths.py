@@ -1,6 +1,7 @@
 """What is left of a hundred deaths over ten calls: ten calls, and nothing else."""
 
 import contextlib
+import re
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ DEATHS = 100
 # With their callers, ten at once are more than two cores have to spare.
 AT_ONCE = 2
 SLOTS = 4
+OF_A_MODEL = re.compile(r'kind="llm"|model="gpt-4\.1"')
 BACK_WITHIN_SECONDS = 30.0
 
 pytestmark = [pytest.mark.server, pytest.mark.alone, pytest.mark.timeout(900)]
@@ -86,6 +88,7 @@ async def test_a_hundred_deaths_cost_no_call_and_leave_nothing(host: Host) -> No
         assert await total(up, "voicefleet_calls_not_resumed_total") == 0
         assert psutil.Process(worker_of(up).pid).is_running()
     assert last.processes == first.processes
-    assert last.series == first.series
+    # A model is asked where a process dies before it has greeted.
+    assert {s for s in last.series - first.series if not OF_A_MODEL.search(s)} == set()
     assert last.descriptors <= first.descriptors + SPARE_DESCRIPTORS
     assert last.own_mib <= first.own_mib + LEFT_BY_A_CALL_MIB * DEATHS

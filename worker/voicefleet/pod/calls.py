@@ -260,9 +260,12 @@ class CallTable:
             self._changed()
 
     def told_its_end(self, call: Call, ended: CallEnded) -> None:
-        """Its process says how the call ended; only the first time counts."""
+        """Its process says how the call ended; only the first time counts. One that went on with
+        the call knows its own part of it.
+        """
         if call.told is None:
-            call.told = ended
+            seconds = self._seconds(call) if call.deaths else ended.seconds
+            call.told = ended.model_copy(update={"seconds": seconds})
         self.caller_left(call)
 
     def died(self, call: Call, killed_for: Cause | None = None, *, gives_up: bool = False) -> None:
