@@ -27,6 +27,7 @@ def test_both_sides_are_shown_with_what_the_other_heard() -> None:
         expected="At ten.",
         heard="At two.",
         agent_heard="When are you open?",
+        agent_said="At two o'clock.",
         tools=("opening_hours",),
         said_from_seconds=1.0,
         said_until_seconds=2.0,
@@ -34,7 +35,7 @@ def test_both_sides_are_shown_with_what_the_other_heard() -> None:
     )
     shown = report.conversation(call_of(turn))
     assert "agent heard word for word, called opening_hours" in shown
-    assert "+0.50 s  agent      At ten." in shown
+    assert "+0.50 s  agent      At two o'clock. (expected: At ten.)" in shown
     assert "caller heard “At two.”" in shown
 
 

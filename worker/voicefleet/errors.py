@@ -91,7 +91,7 @@ class SettingsError(VoicefleetError):
     def __init__(self, violations: list[tuple[str, str]]) -> None:
         self.violations = violations
         super().__init__(
-            "; ".join(p for p, _ in violations), fix="; ".join(f for _, f in violations)
+            "; ".join(p for p, _ in violations), fix="; ".join(f.rstrip(".") for _, f in violations)
         )
 
     def __reduce__(self) -> tuple[object, ...]:

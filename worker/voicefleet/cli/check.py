@@ -59,10 +59,8 @@ def check() -> int:
     codes = [_try(*step) for step in steps(settings)]
     failures = [code for code in codes if code is not ExitCode.OK]
     if failures:
-        typer.echo(
-            f"error: {len(failures)} of {len(codes)} checks failed\nfix: see the lines above",
-            err=True,
-        )
+        failed = f"error: {len(failures)} of {len(codes) + 1} checks failed"
+        typer.echo(f"{failed}\nfix: what the lines that begin with FAIL say", err=True)
         return failures[0]
     typer.echo("all is well: `voicefleet start` will serve")
     return ExitCode.OK

@@ -162,6 +162,9 @@ async def _talk(line: TypedLine) -> None:
             if not next_line.done() or (text := next_line.result()) is None:
                 next_line.cancel()
                 break
+            if not sys.stdin.isatty():
+                # A terminal shows what is typed.
+                print(text.strip(), flush=True)
             if text.strip():
                 await line.say(text.strip())
     finally:

@@ -68,7 +68,7 @@ async def _stop() -> int:
     if up is None:
         typer.echo("no stack is up")
         return ExitCode.OK
-    await stack.down(up)
+    await stack.down(up, typer.echo)
     stack.state_file().unlink()
     shutil.rmtree(up.folder, ignore_errors=True)
     typer.echo("the stack is down, nothing is left running")

@@ -40,7 +40,6 @@ CALLER_NOTICES_SECONDS = 5.0
 
 # Into the second answer: some of it was heard.
 KILLED_AFTER_SECONDS = 2.0
-KILLED = "           the process of the call is killed"
 
 # Plugins that ask the real provider unless they are told of another, as an agent reports an error.
 ASK_THE_REAL = ("livekit.plugins.deepgram", "livekit.plugins.cartesia")
@@ -52,7 +51,9 @@ To call it again:
   {command} call {agent} --conversation {conversation}
 To host an agent of yours beside it, with a name of its own (docs/your-agent-without-keys.md):
   VOICEFLEET_AGENT=path/to/agent.py {command} start
-To stop it:
+Its stand-ins answer what {conversation} says, and nothing else. For a talk of yours, begin with it:
+  {command} demo --keep --agent path/to/agent.py --conversation path/to/talk.toml
+To stop it, which deletes the logs; a terminal with its environment is of no use then:
   {command} demo --stop"""
 
 
@@ -202,14 +203,19 @@ async def _demo(wanted: Wanted, receiver: OtlpReceiver | None = None) -> int:
 def _killing(up: Stack) -> Killing:
     worker = next(part for part in up.parts if part.name == "worker")
     second_answer = (EventKind.AGENT_SPEAKS, 2, KILLED_AFTER_SECONDS)
-    return Killing(worker.pid, up.url, *second_answer, told=lambda: _say(KILLED))
+
+    def told(at_seconds: float) -> None:
+        killed = Event(at_seconds, EventKind.KILLED, "the process of the call")
+        _say(report.event(killed))
+
+    return Killing(worker.pid, up.url, *second_answer, told=told)
 
 
 def _gap(killing: Killing, done: Timeline) -> str:
     silence_seconds = killing.silence_seconds(done)
     if silence_seconds is None:
         return "  no process of the call was killed, or the agent has not spoken since"
-    return f"  its process was killed, and the agent spoke again {silence_seconds:.2f} s later"
+    return f"  its process was killed; {silence_seconds:.2f} s later another began the answer anew"
 
 
 async def _hold(call: CallPlan, log: Path, killing: Killing | None) -> Timeline:

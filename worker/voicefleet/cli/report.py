@@ -67,13 +67,18 @@ def _turn(turn: Turn) -> Iterator[str]:
     if not turn.wants_sound:
         return
     gap = f"+{turn.gap_seconds:.2f} s" if turn.gap_seconds is not None else ""
-    words = turn.expected or turn.agent_said
-    if turn.expected and turn.answered_at_seconds is None:
-        words = f"… (expected: {turn.expected})"
-    yield _line(gap, "agent", words)
+    yield _line(gap, "agent", _said(turn))
     cut = ", interrupted" if turn.was_interrupted else ""
     heard = _heard(turn.expected, turn.heard) if turn.expected else OF_THE_AGENT
     yield f"{INDENT}caller heard {heard}{cut}"
+
+
+def _said(turn: Turn) -> str:
+    """What the agent said, as its caller understood it, or as it tells itself."""
+    if not turn.expected or turn.is_understood_by_caller:
+        return turn.expected or turn.agent_said
+    own = turn.agent_said if turn.answered_at_seconds is not None else ""
+    return f"{own or '…'} (expected: {turn.expected})"
 
 
 def _line(gap: str, who: str, text: str) -> str:

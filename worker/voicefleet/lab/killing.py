@@ -21,7 +21,8 @@ def process_of_the_call(worker_pid: int, livekit_url: str) -> psutil.Process | N
 @dataclass(slots=True)
 class Killing:
     """Kills the process of the call, some seconds after the nth event of a kind that this is told:
-    `place_call(on_event=…)`. `told` is told of it. `at_unix_seconds` is None until then.
+    `place_call(on_event=…)`. `told` is told of it, with the seconds since the dispatch.
+    `at_unix_seconds` is None until then.
     """
 
     worker_pid: int
@@ -29,11 +30,14 @@ class Killing:
     kind: EventKind
     number: int
     after_seconds: float
-    told: Callable[[], None] = lambda: None
+    told: Callable[[float], None] = lambda _: None
     at_unix_seconds: float | None = None
     _seen: int = field(default=0, init=False)
+    _dispatched_at: float = field(default=0.0, init=False)
 
     def __call__(self, event: Event) -> None:
+        if event.kind is EventKind.DISPATCHED:
+            self._dispatched_at = asyncio.get_running_loop().time() - event.at_seconds
         if event.kind is self.kind:
             self._seen += 1
             if self._seen == self.number:
@@ -43,7 +47,7 @@ class Killing:
         if (process := process_of_the_call(self.worker_pid, self.livekit_url)) is not None:
             process.send_signal(signal.SIGKILL)
             self.at_unix_seconds = time.time()
-            self.told()
+            self.told(asyncio.get_running_loop().time() - self._dispatched_at)
 
     def silence_seconds(self, timeline: Timeline) -> float | None:
         """From the death until the agent began to speak anew; None if it did not, or lives."""

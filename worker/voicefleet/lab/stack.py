@@ -110,13 +110,14 @@ async def up(plan: Plan, say: Say) -> Stack:
     )
 
 
-async def down(stack: Stack) -> None:
-    """End every part, the last one started first."""
-    await _end(stack.parts)
+async def down(stack: Stack, say: Callable[[str], object] = lambda _: None) -> None:
+    """End every part, the last one started first; `say` is told of each before it is waited for."""
+    await _end(stack.parts, say)
 
 
-async def _end(parts: Sequence[Running]) -> None:
+async def _end(parts: Sequence[Running], say: Callable[[str], object] = lambda _: None) -> None:
     for part in reversed(parts):
+        say(f"ending {part.name}")
         await processes.stop(part)
 
 

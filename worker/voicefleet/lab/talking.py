@@ -104,6 +104,15 @@ class Talk:
             await self._parts.until_agent_listens(self._patience.answer_timeout_seconds)
         else:
             await self._hear_greeting(conversation.greeting)
+        if not (conversation.greeting and self._has_failed()):
+            await self._take_turns(conversation, voice)
+
+        # Now: afterwards the line goes down by itself.
+        self._ended_at, self._is_cut = self._now(), line.is_cut
+        who = "by the agent" if self._is_cut else "by the caller"
+        self._tell(EventKind.CALL_ENDED, self._ended_at, who)
+
+    async def _take_turns(self, conversation: Conversation, voice: Sequence[bytes]) -> None:
         for exchange, pcm in zip(conversation.exchanges, voice, strict=True):
             await self._wait_for_my_turn(exchange)
             if not await self._speak(exchange, pcm):
@@ -115,10 +124,11 @@ class Talk:
         else:
             await self._hear_out()
 
-        # Now: afterwards the line goes down by itself.
-        self._ended_at, self._is_cut = self._now(), line.is_cut
-        who = "by the agent" if self._is_cut else "by the caller"
-        self._tell(EventKind.CALL_ENDED, self._ended_at, who)
+    def _has_failed(self) -> bool:
+        """Whether the agent said nothing, for a provider that failed for good: nobody is there to
+        speak to.
+        """
+        return self._taken[-1].answer is None and self._parts.account.has_failed
 
     def timeline(self, room: str, agent_name: str) -> Timeline:
         """What came of it, when every word has been recognised."""

@@ -19,9 +19,10 @@ from voicefleet.lab.microphone import Spoken
 
 UNDERSTOOD_RATIO = 0.8
 LONGEST_REPORT_CHARACTERS = 300
-MOST_REPORTS = 2
+MOST_REPORTS = 4
 # In LiveKit's own words for an error (livekit-agents 1.8.9, stt/stt.py).
 TIMESTAMP = re.compile(r"timestamp=[\d.]+ ?")
+TRIED_AGAIN = re.compile(r" ?recoverable=(True|False)")
 
 
 class EventKind(StrEnum):
@@ -35,6 +36,7 @@ class EventKind(StrEnum):
     CALLER_HEARD = "caller heard"
     INTERRUPTED = "interrupted"
     AGENT_ERROR = "agent error"
+    KILLED = "killed"
     CALL_ENDED = "call ended"
 
 
@@ -173,10 +175,10 @@ def verdict(timeline: Timeline) -> errors.CallError | None:
 
 
 def short(text: str) -> str:
-    """An error of the agent, not longer than one reads; without its time, so that the same error is
-    told once.
+    """An error of the agent, not longer than one reads; without its time, and without whether it is
+    tried again, so that the same error is told once.
     """
-    text = TIMESTAMP.sub("", text)
+    text = TRIED_AGAIN.sub("", TIMESTAMP.sub("", text))
     cut = len(text) > LONGEST_REPORT_CHARACTERS
     return f"{text[:LONGEST_REPORT_CHARACTERS]}…" if cut else text
 
