@@ -1,9 +1,11 @@
 """What tests share: a real livekit-server, found or built once, for those marked `server`."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +14,19 @@ from voicefleet import errors
 from voicefleet import settings as settings_module
 from voicefleet.lab import livekit_server as server_module
 from voicefleet.lab.livekit_server import LiveKitServer
+
+logger = logging.getLogger("asyncio")
+
+
+def _in_a_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a loop says of an error that nobody has asked about. With its traceback, as asyncio says
+    it, Python 3.11 parses code; where the garbage collector has found the task while other code is
+    parsed, that ends with "SystemError: AST constructor recursion depth mismatch".
+    """
+    logger.error("%s: %r", context.get("message"), context.get("exception"))
+
+
+asyncio.BaseEventLoop.default_exception_handler = _in_a_line  # type: ignore[assignment,method-assign]
 
 BINARY = pytest.StashKey[Path | errors.ToolError]()
 

@@ -146,7 +146,11 @@ async def test_why_a_process_was_killed_is_read_from_livekits_log(
 async def test_the_pool_tells_which_job_a_process_has_and_when_it_has_ended(
     tmp_path: Path,
 ) -> None:
-    launched: list[tuple[str, float]] = []
+    launched: list[tuple[str, float, str]] = []
+
+    def is_launched(job_id: str, received_at: float, job: RunningJobInfo) -> None:
+        launched.append((job_id, received_at, job.job.id))
+
     closed: list[tuple[str, int | None]] = []
     server = AgentServer()
     setup = partial(job_process.setup, folder=tmp_path)
@@ -156,9 +160,7 @@ async def test_the_pool_tells_which_job_a_process_has_and_when_it_has_ended(
     )
 
     def watch() -> None:
-        livekit_server.watch_processes(
-            server, lambda *job: launched.append(job), lambda *job: closed.append(job)
-        )
+        livekit_server.watch_processes(server, is_launched, lambda *job: closed.append(job))
 
     async with running(server, watch):
         await server.simulate_job("room", fake_job=True)
@@ -170,7 +172,7 @@ async def test_the_pool_tells_which_job_a_process_has_and_when_it_has_ended(
             timeout_seconds=30,
         )
     expect(
-        launched == [(job.job.id, job.received_at)],
+        launched == [(job.job.id, job.received_at, job.job.id)],
         "LiveKit's pool no longer emits `process_job_launched` with the process that has the job:"
         f" no call begins for our table. See livekit_compat/server.py. It told {launched}",
     )
