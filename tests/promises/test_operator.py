@@ -98,7 +98,7 @@ def test_check_names_what_is_wrong_with_its_fix(
 def test_check_asks_no_provider_that_the_agent_file_does_not_use(assistant_stack: Stack) -> None:
     done = run(assistant_stack, "check", VOICEFLEET_AGENT=str(AGENT_FILE), DEEPGRAM_API_KEY="wrong")
     assert done.returncode == ExitCode.OK, done.stdout
-    assert "ok    providers: not asked" in done.stdout
+    assert "skip  providers: the agent file brings its own" in done.stdout
 
 
 def test_a_url_that_is_no_livekit_is_told_from_one_that_does_not_answer(

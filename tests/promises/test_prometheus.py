@@ -27,6 +27,7 @@ from voicefleet.errors import ExitCode
 from voicefleet.fleet import endpoints
 from voicefleet.fleet import prometheus as seen_by_prometheus
 from voicefleet.lab import caller, prometheus
+from voicefleet.lab.killing import process_of_the_call
 from voicefleet.lab.prometheus import SCRAPE_EVERY_SECONDS, Prometheus
 from voicefleet.lab.stack import Stack
 from voicefleet.lab.timeline import Event, EventKind, Timeline
@@ -94,7 +95,9 @@ async def test_prometheus_answers_what_operations_and_dashboards_ask_of_a_pod_wi
 
 
 async def drained_in_a_call(up: Stack, watching: Prometheus, pod: str) -> float:
-    """Tell the pod to stop during a call whose first voice fails; when Prometheus had seen both."""
+    """Tell the pod to stop during a call whose first voice fails, and whose process dies; when
+    Prometheus had seen all of it.
+    """
     async with aiohttp.ClientSession() as http:
         address = f"{up.providers_url}/lab/behaviour/cartesia"
         async with http.put(address, json={"fault": "server_error"}) as put:
@@ -104,14 +107,18 @@ async def drained_in_a_call(up: Stack, watching: Prometheus, pod: str) -> float:
         await is_joined.wait()
         async with http.post(f"http://{pod}/drainz") as post:
             assert post.status == 202
+        dies = process_of_the_call(worker_of(up).pid, up.url)
+        assert dies is not None
+        dies.kill()
 
-    async def has_seen_both() -> bool:
+    async def has_seen_all() -> bool:
         fell_back = await watching.ask("voicefleet_provider_fallbacks_total > 0")
         waits = await watching.ask("voicefleet_drain_calls_left > 0")
         recorded = await watching.ask("voicefleet:calls_draining:sum > 0")
-        return bool(fell_back and waits and recorded)
+        went_on = await watching.ask("voicefleet_calls_resumed_total > 0")
+        return bool(fell_back and waits and recorded and went_on)
 
-    await wait_until(has_seen_both, because="a scrape saw the fallback and the drain")
+    await wait_until(has_seen_all, because="a scrape saw the fallback, the drain and the death")
     # `status` shows the same, whomever it asks.
     (told,), (scraped,) = await asyncio.gather(
         endpoints.ask([pod]), seen_by_prometheus.ask(watching.url)

@@ -179,6 +179,7 @@ NOT_RESUMED = _counter(
     "calls",
     "How many calls were lost with their process, and why they were not brought back.",
     "reason",
+    series=(("off",), ("too_often",), ("memory",), ("pod_stops",), ("not_launched",)),
 )
 RESUME_SILENCE = Metric(
     PREFIX + "resume_silence_seconds",
