@@ -20,7 +20,7 @@ from voicefleet.pod import job_processes as processes_module
 from voicefleet.pod.calls import Call, CallTable, EndedCall
 from voicefleet.pod.job_processes import JobProcesses
 from voicefleet.pod.phase import PodState
-from voicefleet.pod.resume import NotResumed, ResumePolicy
+from voicefleet.pod.resume import ResumePolicy
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
     CallEnded,
@@ -28,6 +28,7 @@ from voicefleet.telemetry.messages import (
     CallStarted,
     Cause,
     Fact,
+    NotResumed,
     PrewarmFailed,
     Warm,
 )

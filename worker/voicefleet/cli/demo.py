@@ -54,13 +54,9 @@ def demo(  # noqa: PLR0913 # each is an option of the command line
         # Not above: a caller takes seconds to import, and --stop needs none.
         from voicefleet.cli import demo_call
 
-    return demo_call.hold(
-        demo_call.called(agent, script),
-        behaviours=tuple(behaviour or ()),
-        keeps=keep,
-        kills=kill,
-        is_traced=trace,
-    )
+    called = demo_call.called(agent, script)
+    wanted = demo_call.Wanted(called, tuple(behaviour or ()), keep, kill, trace)
+    return signals.run(demo_call.hold(wanted))
 
 
 async def _stop() -> int:

@@ -9,7 +9,7 @@ import aiohttp
 
 from voicefleet import command, errors
 from voicefleet import settings as settings_module
-from voicefleet.cli import report, signals
+from voicefleet.cli import report
 from voicefleet.errors import ExitCode
 from voicefleet.job import agent_file
 from voicefleet.lab import (
@@ -97,10 +97,10 @@ class Wanted:
     """What was asked for on the command line."""
 
     called: Called
-    binary: Path | None
     behaviours: tuple[str, ...]
     keeps: bool
     kills: bool
+    is_traced: bool
 
 
 def called(agent: str, script: str | None) -> Called:
@@ -136,24 +136,13 @@ def whole_path(script: str) -> str:
     return str(Path(script).resolve())
 
 
-def hold(
-    called: Called,
-    *,
-    behaviours: tuple[str, ...],
-    keeps: bool,
-    kills: bool,
-    is_traced: bool,
-) -> int:
+async def hold(wanted: Wanted) -> int:
     """The exit code of a demo.
 
     :raises CallError: if the two did not understand each other.
     """
-    binary = settings_module.load().lab.livekit_server_bin
-    wanted = Wanted(called, binary, behaviours, keeps=keeps, kills=kills)
-    return signals.run(_traced_demo(wanted) if is_traced else _demo(wanted))
-
-
-async def _traced_demo(wanted: Wanted) -> int:
+    if not wanted.is_traced:
+        return await _demo(wanted)
     async with otlp_receiver.listening() as receiver:
         return await _demo(wanted, receiver)
 
@@ -161,7 +150,8 @@ async def _traced_demo(wanted: Wanted) -> int:
 async def _demo(wanted: Wanted, receiver: OtlpReceiver | None = None) -> int:
     called = wanted.called
     script = conversation.load(called.conversation)
-    server = await livekit_server.obtain(binary=wanted.binary, progress=_say)
+    binary = settings_module.load().lab.livekit_server_bin
+    server = await livekit_server.obtain(binary=binary, progress=_say)
 
     _say("the stack, in seconds since its start")
     folder = stack.new_folder()

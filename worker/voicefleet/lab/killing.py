@@ -1,7 +1,6 @@
 """Kills the process of a call while it is on, as the kernel or a bug of native code would."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ class Killing:
 
     def _kill(self) -> None:
         if (process := process_of_the_call(self.worker_pid, self.livekit_url)) is not None:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             self.at_unix_seconds = time.time()
             self.told(asyncio.get_running_loop().time() - self._dispatched_at)
 

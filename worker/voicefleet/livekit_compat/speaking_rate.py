@@ -28,9 +28,9 @@ def spectral_flux(
 ) -> float:
     """The mean change from one frame's spectrum to the next, of a window of `audio`."""
     length = int(sample_rate * FRAME_SECONDS)
-    hann = np.hanning(length)
     if len(audio) < length:
         return 0.0
+    hann = np.hanning(length)
     frames: Any = sliding_window_view(audio, length)[:: length // 2]
     spectra = np.abs(np.fft.rfft(frames * hann)) / np.sqrt(np.sum(hann**2))
     if len(spectra) < 2:

@@ -20,7 +20,7 @@ from voicefleet.backoff import pause_seconds
 from voicefleet.livekit_compat.kill_reasons import KillReasons
 from voicefleet.pod.calls import Call, CallState, CallTable, EndedCall, WrongOrderError
 from voicefleet.pod.phase import PodState
-from voicefleet.pod.resume import HOPELESS, NotResumed, ResumePolicy
+from voicefleet.pod.resume import HOPELESS, ResumePolicy
 from voicefleet.telemetry import messages
 from voicefleet.telemetry.messages import (
     Alive,
@@ -32,6 +32,7 @@ from voicefleet.telemetry.messages import (
     Fact,
     Joined,
     Kept,
+    NotResumed,
     Order,
     PrewarmFailed,
     Proceed,

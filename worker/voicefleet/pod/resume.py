@@ -7,26 +7,15 @@ once and knows of no other job.
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from voicefleet.pod.calls import Call, CallState, CallTable
-from voicefleet.telemetry.messages import Cause
+from voicefleet.telemetry.messages import Cause, NotResumed
 
 logger = logging.getLogger(__name__)
 
 MINUTE_SECONDS = 60.0
 
 Launch = Callable[[object, str], Awaitable[None]]
-
-
-class NotResumed(StrEnum):
-    """Why a call that has lost its job is not brought back."""
-
-    OFF = "off"
-    TOO_OFTEN = "too_often"
-    MEMORY = "memory"
-    POD_STOPS = "pod_stops"
-    NOT_LAUNCHED = "not_launched"
 
 
 # Whose caller is told farewell: a call that takes its jobs along.

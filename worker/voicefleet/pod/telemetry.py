@@ -13,10 +13,9 @@ from voicefleet.pod.calls import Call, CallTable, EndedCall
 from voicefleet.pod.load import LoadMeter
 from voicefleet.pod.phase import PodState
 from voicefleet.pod.reconnect import Reconnect
-from voicefleet.pod.resume import NotResumed
 from voicefleet.telemetry.call_report import CallRecord
 from voicefleet.telemetry.guard import never_raises
-from voicefleet.telemetry.messages import OUTCOMES, Cause, Fact, Joined, Outcome, Spans
+from voicefleet.telemetry.messages import OUTCOMES, Cause, Fact, Joined, NotResumed, Outcome, Spans
 from voicefleet.telemetry.metrics import PodInfo, PodMetrics, PodReading
 from voicefleet.telemetry.pod_traces import PodTraces
 from voicefleet.telemetry.reports import Reports

@@ -27,6 +27,16 @@ ProviderKind = Literal["stt", "llm", "tts", "realtime"]
 KeptKind = Literal["caller", "item", "tool", "agent", "task", "userdata", "hearing", "saved"]
 
 
+class NotResumed(StrEnum):
+    """Why a call that has lost its job is not brought back."""
+
+    OFF = "off"
+    TOO_OFTEN = "too_often"
+    MEMORY = "memory"
+    POD_STOPS = "pod_stops"
+    NOT_LAUNCHED = "not_launched"
+
+
 class Outcome(StrEnum):
     """How a call ended. COMPLETED: somebody hung up. CUT_SHORT: the pod ended it, with a farewell.
     FAILED: it broke or its process died. REFUSED: it was offered and not taken.

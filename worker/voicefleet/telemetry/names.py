@@ -6,7 +6,7 @@ Dashboards, alerts and the collector's configuration may use only these names.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from voicefleet.telemetry.messages import OUTCOMES
+from voicefleet.telemetry.messages import OUTCOMES, NotResumed
 
 PREFIX = "voicefleet_"
 
@@ -179,7 +179,7 @@ NOT_RESUMED = _counter(
     "calls",
     "How many calls were lost with their process, and why they were not brought back.",
     "reason",
-    series=(("off",), ("too_often",), ("memory",), ("pod_stops",), ("not_launched",)),
+    series=tuple((reason.value,) for reason in NotResumed),
 )
 RESUME_SILENCE = Metric(
     PREFIX + "resume_silence_seconds",

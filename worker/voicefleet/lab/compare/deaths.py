@@ -1,7 +1,6 @@
 """The process of a call dies in the middle of an answer, one call after the other."""
 
 import asyncio
-import signal
 
 from voicefleet.lab.compare import calls
 from voicefleet.lab.compare.calls import Dialled
@@ -41,7 +40,7 @@ async def _silence(stage: Stage, question: bytes) -> float | None:
         process = process_of_the_call(stage.worker.pid, stage.livekit.url)
         if process is None:
             raise NotHeld("no process of the call was found")
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         return await _until_back(call, question)
 
 
